@@ -1,0 +1,30 @@
+# make demo: two studies and the gallery from nothing.   make test: every check from nothing.
+PYTHON ?= python3
+PIP_ARGS ?=
+BIN := .venv/bin
+
+.PHONY: demo test clean
+
+demo: .venv/.demo
+	$(BIN)/kexue run maxent quick
+	$(BIN)/kexue run knn-entropy quick
+	@echo "The gallery is ready; open this page in a browser:"
+	@$(BIN)/kexue report --out gallery
+
+test: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	PYTHONWARNDEFAULTENCODING=1 $(BIN)/pytest
+
+# One stamp an extra: a second call installs nothing, a changed requirement does.
+.venv/.demo: EXTRAS := torch,report,estimators
+.venv/.dev: EXTRAS := dev
+.venv/.demo .venv/.dev: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install $(PIP_ARGS) -e ".[$(EXTRAS)]" -c constraints.txt
+	touch $@
+
+clean:
+	rm -rf .venv

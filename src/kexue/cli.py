@@ -1,0 +1,474 @@
+"""The command line: list, show, run, report, data, cite."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from kexue.data import DataError, UnknownDataSetError
+from kexue.extras import MissingExtraError
+from kexue.runs.catalogue import CatalogueError, UnknownNameError, bibtex, load_catalogue
+from kexue.runs.lock import LockedError
+from kexue.runs.record import OtherConditionsError
+from kexue.runs.run import Run, find_runs
+from kexue.runs.shipped import read_shipped, ship
+from kexue.runs.storage import StorageError
+from kexue.studies.runner import VERDICTS, CallError, StudyError, built, execute, load_study, preset_config
+
+__all__ = ["main"]
+
+OK, FAILED, WRONG_WORDS, NOT_REPRODUCED, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+# -- the verbs
+
+
+@dataclass(frozen=True)
+class List:
+    """Every study: name, archive id, article, shipped verdicts, time of quick, your last result."""
+
+    out: Path = Path("runs")
+    """Folder of your runs."""
+    planned: bool = False
+    """Name the studies that are not built yet, too."""
+
+    def __call__(self) -> int:
+        from kexue.studies.listing import listing
+
+        print(listing(self.out, planned=self.planned))
+        return OK
+
+
+@dataclass(frozen=True)
+class Show:
+    """An article in brief: verdicts, the part in three lines, when to use it, what to prefer instead."""
+
+    name: tyro.conf.Positional[str]
+    """Name of a study, or slug or archive id of an article."""
+    out: Path = Path("runs")
+    """Folder of your runs."""
+
+    def __call__(self) -> int:
+        from kexue.studies.listing import brief
+
+        print(brief(self.name, self.out))
+        return OK
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of every run."""
+
+    seed: int = 1
+    """First seed."""
+    out: Path = Path("runs")
+    """Folder of all runs."""
+    fresh: bool = False
+    """Start over where there is such a run."""
+    threads: int = 1
+    """Threads for numerical libraries; one gives the same figures on every machine."""
+    strict: bool = False
+    """Exit with 3 if a claim of the article or its papers does not reproduce."""
+    data_dir: Path | None = None
+    """Folder where data sets are looked for first."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Static pages of your runs and of the shipped verdicts; prints the path of index.html."""
+
+    runs: tyro.conf.Positional[Path] = Path("runs")
+    """Folder of your runs."""
+    out: Path = Path("gallery")
+    """Folder of the pages."""
+    ship: bool = False
+    """Write the verdicts of finished standard runs into the package (in a checkout of it)."""
+
+    def __call__(self) -> int:
+        from kexue.report.gallery import build_gallery
+
+        found = list(find_runs(self.runs))
+        if self.ship:
+            _ship(found)
+        print(build_gallery(self.out, found, read_shipped(VERDICTS), built=built()))
+        return OK
+
+
+@dataclass(frozen=True)
+class Cite:
+    """BibTeX of an article and its papers."""
+
+    name: tyro.conf.Positional[str]
+    """Name of a study, or slug or archive id of an article."""
+
+    def __call__(self) -> int:
+        catalogue = load_catalogue()
+        try:
+            articles = [catalogue.article(self.name)]
+        except UnknownNameError:
+            slugs = catalogue.study(self.name).articles
+            articles = [catalogue.article(slug) for slug in slugs]
+        print(bibtex(articles).strip())
+        return OK
+
+
+@dataclass(frozen=True)
+class DataList:
+    """Known data sets: licence, size, and where each one is."""
+
+    data_dir: Path | None = None
+    """Folder where data sets are looked for first."""
+
+    def __call__(self) -> int:
+        from kexue.studies.listing import data_listing
+
+        print(data_listing(self.data_dir))
+        return OK
+
+
+@dataclass(frozen=True)
+class DataGet:
+    """Fetch a data set, or take it from a local file or folder; a broken fetch goes on where it stopped."""
+
+    name: tyro.conf.Positional[str]
+    """Name of the data set."""
+    source: Path | None = None
+    """A local file or folder to take it from."""
+    data_dir: Path | None = None
+    """Folder to put it in."""
+    accept_licence: bool = False
+    """Accept an unclear licence without being asked."""
+
+    def __call__(self) -> int:
+        from kexue.data import get
+        from kexue.studies.progress import report_bytes
+
+        path = get(
+            self.name,
+            data_dir=self.data_dir,
+            source=self.source,
+            accept_licence=self.accept_licence or None,
+            confirm=_confirm if sys.stdin.isatty() else None,
+            progress=report_bytes(sys.stderr),
+        )
+        print(path)
+        return OK
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    """Compare the data sets that are there with their checksums."""
+
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Names of data sets; all that are there if left out."""
+    data_dir: Path | None = None
+    """Folder where data sets are looked for first."""
+
+    def __call__(self) -> int:
+        from kexue.studies.listing import data_check
+
+        text, right = data_check(self.names, self.data_dir)
+        print(text)
+        return OK if right else FAILED
+
+
+_VERBS: dict[str, type | None] = {
+    "list": List,
+    "show": Show,
+    "run": None,  # reads the study's name and preset itself
+    "report": Report,
+    "data": None,  # has verbs of its own
+    "cite": Cite,
+}
+_DATA_VERBS: dict[str, type] = {"list": DataList, "get": DataGet, "check": DataCheck}
+
+_HELP = """\
+usage: kexue VERB …        (kexue VERB --help says more)
+
+  list                     every study: article, shipped verdicts, time of quick, your last result
+  show NAME|ID             the article in brief: verdicts, three lines of code, when to use it
+  run NAME|ID [quick|standard|full] [--field VALUE …] [--seed N] [--out runs] [--fresh] [--threads N] [--strict]
+  run --all [quick]        one study after another
+  report [runs]            static pages; prints the path of index.html
+  data list|get|check      known data sets
+  cite NAME|ID             BibTeX of an article and its papers
+
+  --version                the version"""
+
+
+# -- run
+
+
+def _run(words: Sequence[str]) -> int:
+    if "--all" in words:
+        return _run_all([word for word in words if word != "--all"])
+    if not words or words[0] in ("-h", "--help"):
+        print("usage: kexue run NAME|ID [PRESET] [--field VALUE …] [options]\n")
+        print(f"studies: {', '.join(built())}\n")
+        print("kexue run NAME --help lists the fields of a study.")
+        return OK if words else WRONG_WORDS
+    name_at = _name_position(words)
+    if name_at is None:
+        raise CallError(f"run needs the name of a study ({', '.join(built())}) or the archive id of an article")
+    name, module = load_study(words[name_at])
+    rest = [word for at, word in enumerate(words) if at != name_at]
+    preset, flags = _take_preset(rest, module)
+    default = preset_config(name, module, preset)
+    config, options = _parse_fields(name, preset, default, flags)
+    run, code = _execute(name, module, preset, config, options)
+    return code if run is None or not options.strict else _strict(run, code)
+
+
+def _run_all(words: Sequence[str]) -> int:
+    """Every study, one after another; one that fails does not stop the others."""
+    preset = next((word for word in words if not word.startswith("-")), "quick")
+    flags = [word for word in words if word != preset]
+    options = tyro.cli(Options, args=flags, prog="kexue run --all")
+    modules = [load_study(name) for name in built()]
+    for name, module in modules:
+        preset_config(name, module, preset)
+    worst = OK
+    for name, module in modules:
+        try:
+            run, code = _execute(name, module, preset, module.PRESETS[preset], options)
+            code = code if run is None or not options.strict else _strict(run, code)
+        except _FAILURES as error:
+            print(f"kexue: {name}: {_one_line(error)}", file=sys.stderr)
+            code = FAILED
+        # A failure matters more than a claim that does not reproduce.
+        worst = FAILED if FAILED in (code, worst) else max(worst, code)
+    return worst
+
+
+def _execute(name: str, module: Any, preset: str, config: Any, options: Options) -> tuple[Run | None, int]:
+    from kexue.studies.listing import outcome
+
+    run = execute(
+        name,
+        module,
+        preset,
+        config,
+        seed=options.seed,
+        out=options.out,
+        fresh=options.fresh,
+        threads=options.threads,
+        data_dir=options.data_dir,
+        progress=None,
+    )
+    print(outcome(run))
+    return run, OK
+
+
+def _strict(run: Run, code: int) -> int:
+    return NOT_REPRODUCED if run.headline["not reproduced"] else code
+
+
+def _name_position(words: Sequence[str]) -> int | None:
+    """Which word names the study: options may stand before it, with values of their own."""
+    takes_value = {f"--{f.name.replace('_', '-')}" for f in dataclasses.fields(Options) if f.type not in ("bool", bool)}
+    candidates = []
+    for at, word in enumerate(words):
+        before = words[at - 1] if at else ""
+        if not word.startswith("-") and before not in takes_value:
+            candidates.append(at)
+    if not candidates:
+        return None
+
+    def known(word: str) -> bool:
+        try:
+            load_catalogue().study(word)
+        except UnknownNameError:
+            return False
+        return True
+
+    # A word behind an option may be its value: such a one is the name only where no other is.
+    free = [at for at in candidates if at == 0 or not words[at - 1].startswith("--")]
+    return next((at for at in [*free, *candidates] if known(words[at])), (free or candidates)[0])
+
+
+def _take_preset(words: Sequence[str], module: Any) -> tuple[str, list[str]]:
+    """Divide the words into the preset and the options with their values."""
+    kinds = {**_kinds(module.Config), **_kinds(Options)}
+    preset: str | None = None
+    flags: list[str] = []
+    values = 0  # how many more words may be values of the option before them; -1: any number
+    for word in words:
+        if word.startswith("-") and not _is_number(word):
+            flags.append(word)
+            kind = kinds.get(word.partition("=")[0].replace("_", "-"), "one")
+            values = 0 if "=" in word or kind == "none" else -1 if kind == "many" else 1
+        elif values and not (values < 0 and word in module.PRESETS):
+            flags.append(word)
+            values -= values > 0
+        elif preset is None:
+            preset = word
+        else:
+            raise CallError(f"run takes one study and one preset, got the word {word!r} besides {preset!r}")
+    return preset or "quick", flags
+
+
+def _kinds(config: type) -> dict[str, str]:
+    """How many values each option takes: none, one or many."""
+    kinds = {}
+    for entry in dataclasses.fields(config):
+        flag = f"--{entry.name.replace('_', '-')}"
+        kind = str(entry.type)
+        kinds[flag] = "none" if kind in ("bool", "<class 'bool'>") else "many" if "tuple" in kind else "one"
+        if kinds[flag] == "none":
+            kinds[f"--no-{flag[2:]}"] = "none"
+    return kinds
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse_fields(name: str, preset: str, default: Any, flags: Sequence[str]) -> tuple[Any, Options]:
+    call = dataclasses.make_dataclass(
+        "Call",
+        [
+            ("config", tyro.conf.OmitArgPrefixes[type(default)], field(default=default)),  # type: ignore[misc]
+            ("options", tyro.conf.OmitArgPrefixes[Options], field(default_factory=Options)),
+        ],
+        frozen=True,
+    )
+    try:
+        parsed: Any = tyro.cli(call, args=list(flags), prog=f"kexue run {name} {preset}", description=_about(name))
+    except (TypeError, ValueError) as error:  # a configuration may check its own values
+        raise CallError(f"{name}: {error}") from None
+    return parsed.config, parsed.options
+
+
+def _about(name: str) -> str:
+    return load_catalogue().study(name).title.en
+
+
+# -- report and data
+
+
+def _ship(runs: Sequence[Run]) -> None:
+    if not (VERDICTS.parents[3] / "pyproject.toml").exists():
+        raise CallError("--ship writes into the source of the package: install it from a checkout with pip install -e")
+    latest = {run.study: run for run in runs if run.preset == "standard" and run.status == "finished"}
+    quick = {run.study: run.seconds for run in runs if run.preset == "quick" and run.status == "finished"}
+    if not latest:
+        raise CallError("--ship needs a finished standard run: kexue run NAME standard")
+    for name, run in latest.items():
+        try:
+            path = ship(run, VERDICTS, quick_seconds=quick.get(name))
+        except ValueError as error:
+            raise CallError(str(error)) from None
+        print(f"shipped {path}", file=sys.stderr)
+
+
+def _confirm(question: str) -> bool:
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+# -- the way in
+
+
+def _dispatch(words: Sequence[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(_HELP)
+        return OK if words else WRONG_WORDS
+    if words[0] == "--version":
+        from kexue import __version__
+
+        print(__version__)
+        return OK
+    verb = _nearest(words[0], _VERBS, "verb")
+    if verb == "run":
+        return _run(words[1:])
+    if verb == "data":
+        if len(words) < 2 or words[1] in ("-h", "--help"):
+            print("usage: kexue data list | get NAME | check [NAME …]        (kexue data VERB --help says more)")
+            return OK if len(words) > 1 else WRONG_WORDS
+        data_verb = _nearest(words[1], _DATA_VERBS, "data verb")
+        return _call(_DATA_VERBS[data_verb], words[2:], f"kexue data {data_verb}")
+    kind = _VERBS[verb]
+    assert kind is not None
+    return _call(kind, words[1:], f"kexue {verb}")
+
+
+def _call(kind: type, words: Sequence[str], prog: str) -> int:
+    verb: Callable[[], int] = tyro.cli(kind, args=list(words), prog=prog)
+    return verb()
+
+
+def _nearest(word: str, known: dict[str, Any], what: str) -> str:
+    if word in known:
+        return word
+    near = get_close_matches(word, known, n=1)
+    guess = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
+    raise CallError(f"there is no {what} {word!r}{guess}")
+
+
+_FAILURES = (StudyError, StorageError, LockedError, OtherConditionsError, MissingExtraError, CatalogueError, DataError)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The words after the program's name; those of the process if left out.
+
+    Returns
+    -------
+    int
+        0: it ran; 1: it failed; 2: the words are wrong; 3: with ``--strict``, a claim of the article or its papers
+        did not reproduce; 130: interrupted.
+
+    Examples
+    --------
+    >>> main(["--version"])
+    0.1.0.dev0
+    0
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    _speak_utf8()
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except (CallError, UnknownNameError, UnknownDataSetError) as error:
+        print(f"kexue: {_one_line(error)}", file=sys.stderr)
+        return WRONG_WORDS
+    except _FAILURES as error:
+        print(f"kexue: {_one_line(error)}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        again = f"; the same command goes on: kexue {' '.join(words)}" if words[:1] == ["run"] else ""
+        print(f"\nkexue: interrupted{again}", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; nothing may be written to it any more, at exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def _speak_utf8() -> None:
+    # Titles are Chinese: a console with another code page must not turn them into an error.
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None and (getattr(stream, "encoding", "") or "").lower() not in ("utf-8", "utf8"):
+            reconfigure(errors="replace")

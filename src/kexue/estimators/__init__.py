@@ -1,0 +1,11 @@
+"""Estimators that speak the scikit-learn interface."""
+
+from __future__ import annotations
+
+from kexue.extras import require
+
+require("sklearn", "estimators", "kexue.estimators")
+
+from kexue.estimators.maxent import MaxEntClassifier  # noqa: E402
+
+__all__ = ["MaxEntClassifier"]

@@ -1,0 +1,294 @@
+"""What pages show, made ready for the templates: claims with their figures, pictures, commands, citations."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import functools
+import io
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from kexue import __version__
+from kexue.data import known_sets
+from kexue.extras import require
+from kexue.report.mathml import mathml
+from kexue.report.phrases import PHRASES, SOURCES, VERDICTS
+from kexue.runs.catalogue import Article, bibtex, citation
+from kexue.runs.claims import Claim
+from kexue.runs.run import Figure, Run
+from kexue.runs.storage import StorageError
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+__all__ = ["article_views", "claim_views", "how_to_repeat", "picture_view", "render", "table_views"]
+
+_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
+
+
+@functools.cache
+def _environment() -> Any:
+    jinja2 = require("jinja2", "report", "a page")
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("kexue.report"),
+        autoescape=True,  # every text from outside is escaped; what is markup says so itself
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def render(template: str, **context: Any) -> str:
+    """Fill a template of this package in.
+
+    Parameters
+    ----------
+    template : str
+        Its file name.
+    **context
+        What it shows; text is escaped.
+
+    Returns
+    -------
+    str
+        The page.
+    """
+    css = (Path(__file__).parent / "templates" / "style.css").read_text(encoding="utf-8")
+    shared = {"phrases": PHRASES, "verdicts": VERDICTS, "sources": SOURCES, "version": __version__, "home": None}
+    text: str = _environment().get_template(template).render({"wide": False, **shared, **context, "css": _markup(css)})
+    return text
+
+
+def _markup(text: str) -> Markup:
+    from markupsafe import Markup
+
+    return Markup(text)
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_RELATIONS = {"<": "<", "<=": "≤", ">": ">", ">=": "≥"}
+
+
+def _number(value: float) -> str:
+    digits, _, power = f"{value:.4g}".partition("e")
+    digits = digits.replace("-", "−")
+    return f"{digits} × 10{str(int(power)).translate(_RAISED)}" if power else digits
+
+
+def claim_views(claims: Sequence[Claim]) -> list[dict[str, Any]]:
+    """Claims with their figures as text and as a strip of dots.
+
+    Parameters
+    ----------
+    claims : sequence of Claim
+        The claims.
+
+    Returns
+    -------
+    list of dict
+        What the templates show.
+    """
+    return [_claim_view(claim) for claim in claims]
+
+
+def _claim_view(claim: Claim) -> dict[str, Any]:
+    several = len(claim.measured) > 1
+    difference = ""
+    if several and claim.interval is not None:
+        low, high = (_number(end) for end in claim.interval)
+        difference = f"{_number(claim.mean)} [{low}, {high}]"
+    paired = ", ".join(_number(bound) for bound in claim.bounds) if isinstance(claim.bound, list) else ""
+    return {
+        "claim": claim,
+        "text": {"en": claim.claim, "zh": claim.zh.get("claim", "")},
+        "note": {"en": claim.note, "zh": claim.zh.get("note", "")},
+        "scale": {"en": claim.scale, "zh": claim.zh.get("scale", "")},
+        "relation": _RELATIONS[claim.relation],
+        "measured": _number(sum(claim.measured) / len(claim.measured)),
+        "bound": _number(sum(claim.bounds) / len(claim.bounds)),
+        "seeds": ", ".join(_number(value) for value in claim.measured) if several else "",
+        "paired": paired if several else "",
+        "difference": difference,
+        "strip": _strip(claim) if several else "",
+    }
+
+
+def _strip(claim: Claim) -> Markup | str:
+    """The seeds' differences to the bound as dots, with a line at zero."""
+    differences = [m - b for m, b in zip(claim.measured, claim.bounds, strict=True)]
+    if not all(abs(d) < float("inf") for d in differences):
+        return ""
+    low, high = min(0.0, *differences), max(0.0, *differences)
+    width = (high - low) or 1.0
+
+    def place(value: float) -> float:
+        return round(12 + 376 * (value - low) / width, 1)
+
+    dots = "".join(f'<circle cx="{place(d)}" cy="12" r="4"/>' for d in differences)
+    zero = place(0.0)
+    return _markup(
+        '<svg class="strip" viewBox="0 0 400 24" preserveAspectRatio="xMinYMid meet" role="img" '
+        'aria-label="measured minus bound, a dot for each seed; the upright line is zero">'
+        f'<line x1="6" y1="12" x2="394" y2="12"/><line class="bound" x1="{zero}" y1="2" x2="{zero}" y2="22"/>'
+        f"{dots}</svg>"
+    )
+
+
+def picture_view(figure: Figure, folder: Path) -> dict[str, Any]:
+    """A figure as a data URI, or without one where its data may not be printed.
+
+    Parameters
+    ----------
+    figure : Figure
+        The figure.
+    folder : Path
+        The folder that its file is relative to.
+
+    Returns
+    -------
+    dict
+        What the templates show; "uri" is None where a licence forbids it.
+
+    Raises
+    ------
+    StorageError
+        If the file is missing, is no picture, or lies outside of the folder.
+    """
+    return {
+        "name": figure.name,
+        "caption": {"en": figure.caption.get("en", ""), "zh": figure.caption.get("zh", "")},
+        "alt": figure.alt,
+        "uri": _data_uri(folder, figure.file) if _may_be_printed(figure) else None,
+    }
+
+
+def _may_be_printed(figure: Figure) -> bool:
+    # A data set that is not known has no licence that is known.
+    return figure.prints is None or any(entry.name == figure.prints and entry.printable for entry in known_sets())
+
+
+def _data_uri(folder: Path, file: str) -> str:
+    content = _inside(folder, file, tuple(_TYPES)).read_bytes()
+    kind = _TYPES[PurePosixPath(file).suffix]
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _inside(folder: Path, file: str, endings: tuple[str, ...]) -> Path:
+    """The path of a run's file; a run that somebody else wrote must not reach out of its folder."""
+    path = folder / file
+    if PurePosixPath(file).suffix not in endings or not path.resolve().is_relative_to(folder.resolve()):
+        raise StorageError(f"{folder}: {file!r} is not a file of this run that a page can show")
+    if not path.is_file():
+        raise StorageError(f"{path} is missing")
+    return path
+
+
+def table_views(run: Run) -> list[dict[str, Any]]:
+    """The tables of a run.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+
+    Returns
+    -------
+    list of dict
+        Name, caption, head and rows.
+
+    Raises
+    ------
+    StorageError
+        If a file is missing or lies outside of the run's folder.
+    """
+    views = []
+    for table in run.tables:
+        text = _inside(run.directory, table.file, (".csv",)).read_text(encoding="utf-8")
+        head, *rows = list(csv.reader(io.StringIO(text))) or [[]]
+        caption = {"en": table.caption.get("en", ""), "zh": table.caption.get("zh", "")}
+        views.append({"name": table.name, "caption": caption, "head": head, "rows": [_cells(row) for row in rows]})
+    return views
+
+
+def _cells(row: list[str]) -> list[str]:
+    cells = []
+    for cell in row:
+        try:
+            cells.append(cell if cell.lstrip("-").isdigit() else _number(float(cell)))
+        except ValueError:
+            cells.append(cell)
+    return cells
+
+
+def how_to_repeat(facts: dict[str, Any]) -> dict[str, Any]:
+    """The command, configuration and conditions of a run.
+
+    Parameters
+    ----------
+    facts : dict
+        As ``run.json`` holds them.
+
+    Returns
+    -------
+    dict
+        "command", "config", and "rows" of phrase key and text.
+    """
+    seed, seeds = int(facts["seed"]), int(facts.get("seeds", 1))
+    machine = facts.get("machine", {})
+    rows = [
+        ("seeds", ", ".join(str(number) for number in range(seed, seed + seeds))),
+        ("versions", ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items())),
+        (
+            "machine",
+            f"{machine.get('system', '')}, {machine.get('processor', '')}, {machine.get('cores', '?')} cores, "
+            f"{facts.get('threads', 1)} thread(s)",
+        ),
+        ("started", f"{_moment(facts.get('started', ''))} · {float(facts.get('seconds', 0)):.0f} s"),
+    ]
+    dataset = facts["config"].get("dataset")
+    if dataset:
+        known = next((entry for entry in known_sets() if entry.name == dataset), None)
+        rows.insert(0, ("data", f"{known.name}: {known.title} ({known.licence})" if known else str(dataset)))
+    return {
+        "command": str(facts.get("command", "")),
+        "config": "\n".join(
+            f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in facts["config"].items()
+        ),
+        "rows": rows,
+    }
+
+
+def _moment(text: Any) -> str:
+    try:
+        return datetime.fromisoformat(str(text)).strftime("%Y-%m-%d %H:%M UTC")
+    except ValueError:
+        return str(text)
+
+
+def article_views(articles: Sequence[Article]) -> list[dict[str, Any]]:
+    """Articles with their formula as MathML and their citation.
+
+    Parameters
+    ----------
+    articles : sequence of Article
+        The articles.
+
+    Returns
+    -------
+    list of dict
+        What the templates show.
+    """
+    return [
+        {
+            "article": article,
+            "formula": _markup(mathml(article.formula)) if article.formula else None,
+            "citation": citation(article),
+            "bibtex": bibtex(article).strip(),
+        }
+        for article in articles
+    ]

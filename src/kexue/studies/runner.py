@@ -1,0 +1,331 @@
+"""Running a study: from its name to a finished folder, for the command line and for Python."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import os
+import shlex
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
+
+from kexue.extras import MissingExtraError, missing_extras
+from kexue.runs.catalogue import load_catalogue
+from kexue.runs.record import Progress, Record
+from kexue.runs.run import Run, run_directory
+from kexue.runs.storage import StorageError, write_text
+from kexue.studies.progress import StandardErrorProgress
+
+__all__ = ["VERDICTS", "CallError", "StudyError", "StudyRun", "built", "load_study", "preset_config", "run"]
+
+VERDICTS = Path(__file__).parent / "verdicts"
+"""Folder of the verdicts that ship with the package."""
+
+
+class CallError(ValueError):
+    """The words of a call are wrong; the message is one line with the nearest right one."""
+
+
+class StudyError(RuntimeError):
+    """A study failed; the message is one line that says why and where the log is."""
+
+
+class StudyRun(Run):
+    """A run that shows itself in a notebook: verdicts and figures."""
+
+    def _repr_html_(self) -> str:
+        from kexue.report.page import run_fragment
+
+        return run_fragment(self)
+
+
+def built() -> list[str]:
+    """Names of the studies of the catalogue that can be run, in its order; nothing heavy is imported.
+
+    Returns
+    -------
+    list of str
+        The names.
+
+    Examples
+    --------
+    >>> "maxent" in built()
+    True
+    """
+    folder = Path(__file__).parent
+    return [study.name for study in load_catalogue().studies if (folder / f"{_module(study.name)}.py").exists()]
+
+
+def _module(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def load_study(key: str | int) -> tuple[str, ModuleType]:
+    """The study of a name, an article's slug or an article's archive id.
+
+    Parameters
+    ----------
+    key : str or int
+        For instance ``"maxent"`` or ``3534``.
+
+    Returns
+    -------
+    tuple of str and module
+        The study's name and its module, which holds ``Config``, ``PRESETS`` and ``run``.
+
+    Raises
+    ------
+    CallError
+        If there is no such study, or it is planned and not built yet.
+
+    Examples
+    --------
+    >>> load_study(3534)[0]
+    'maxent'
+    """
+    try:
+        name = load_catalogue().study(key).name
+    except KeyError as error:
+        raise CallError(str(error)) from None
+    if name not in built():
+        raise CallError(f"the study {name!r} is planned and not built yet; built are: {', '.join(built())}")
+    return name, importlib.import_module(f"kexue.studies.{_module(name)}")
+
+
+def preset_config(name: str, module: ModuleType, preset: str) -> Any:
+    """The configuration of a preset.
+
+    Parameters
+    ----------
+    name : str
+        Name of the study, for the message.
+    module : module
+        The study.
+    preset : str
+        Name of the preset.
+
+    Returns
+    -------
+    dataclass
+        The configuration.
+
+    Raises
+    ------
+    CallError
+        If the study has no such preset.
+    """
+    if preset not in module.PRESETS:
+        near = get_close_matches(preset, module.PRESETS, n=1)
+        guess = f"; did you mean {near[0]!r}?" if near else ""
+        raise CallError(f"{name} has the presets {', '.join(module.PRESETS)}, got {preset!r}{guess}")
+    return module.PRESETS[preset]
+
+
+def run(
+    study: str | int,
+    preset: str = "quick",
+    *,
+    seed: int = 1,
+    out: str | Path = "runs",
+    fresh: bool = False,
+    threads: int = 1,
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+    **fields: Any,
+) -> StudyRun:
+    """Run a study, or go on with it, or read it where it has finished.
+
+    Parameters
+    ----------
+    study : str or int
+        Name of the study, or slug or archive id of its article.
+    preset : str, default "quick"
+        Name of a preset of the study.
+    seed : int, default 1
+        First seed.
+    out : str or Path, default "runs"
+        Folder of all runs.
+    fresh : bool, default False
+        Whether to start over where there is such a run.
+    threads : int, default 1
+        Threads for numerical libraries. One gives the same figures on every machine.
+    data_dir : str or Path, optional
+        Where data sets are looked for first.
+    progress : Progress, optional
+        Who shows how far the run is; standard error if left out.
+    **fields
+        Fields of the study's configuration that differ from the preset.
+
+    Returns
+    -------
+    StudyRun
+        The finished run: `claims`, `metrics`, `figures`; in a notebook it shows itself.
+
+    Raises
+    ------
+    CallError
+        If a name, a preset, a field or a value is wrong.
+    MissingExtraError
+        If the study needs packages that are not installed.
+    StudyError
+        If the study failed.
+    LockedError, OtherConditionsError, StorageError
+        If the run's folder is in use, was begun under other conditions, or cannot be written.
+    """
+    name, module = load_study(study)
+    config = preset_config(name, module, preset)
+    known = [field.name for field in dataclasses.fields(config)]
+    for field in fields:
+        if field not in known:
+            near = get_close_matches(field, known, n=1)
+            guess = f"; did you mean {near[0]!r}?" if near else ""
+            raise CallError(f"{name} has the fields {', '.join(known)}, got {field!r}{guess}")
+    try:
+        config = dataclasses.replace(config, **fields)
+    except (TypeError, ValueError) as error:
+        raise CallError(f"{name}: {error}") from None
+    return execute(
+        name,
+        module,
+        preset,
+        config,
+        seed=seed,
+        out=Path(out),
+        fresh=fresh,
+        threads=threads,
+        data_dir=None if data_dir is None else Path(data_dir),
+        progress=progress,
+    )
+
+
+def execute(
+    name: str,
+    module: ModuleType,
+    preset: str,
+    config: Any,
+    *,
+    seed: int,
+    out: Path,
+    fresh: bool,
+    threads: int,
+    data_dir: Path | None,
+    progress: Progress | None,
+) -> StudyRun:
+    """Run a study whose name, preset and configuration are known to be right."""
+    if seed < 0:
+        raise CallError(f"seed must be 0 or more, got {seed}")
+    if threads < 1:
+        raise CallError(f"threads must be 1 or more, got {threads}")
+    if getattr(config, "seeds", 1) < 1:
+        raise CallError(f"seeds must be 1 or more, got {config.seeds}")
+    missing = missing_extras(list(load_catalogue().study(name).extras))
+    if missing:
+        raise MissingExtraError(f'the study {name} needs more packages: pip install "kexue[{",".join(missing)}]"')
+    checksum = ""
+    if hasattr(config, "dataset"):
+        from kexue.data import fingerprint
+
+        checksum = fingerprint(config.dataset, data_dir=data_dir)
+    directory = run_directory(out, name, preset, seed, config, checksum)
+    record = Record(
+        directory,
+        study=name,
+        preset=preset,
+        config=dataclasses.asdict(config),
+        seed=seed,
+        seeds=getattr(config, "seeds", 1),
+        threads=threads,
+        command=_command(name, module, preset, config, seed=seed, threads=threads),
+        data_dir=data_dir,
+        indicative=preset == "quick",
+        fresh=fresh,
+        progress=progress or StandardErrorProgress(),
+    )
+    with _one_way_to_stop(), record:
+        if not record.finished:
+            _limit_threads(threads)
+            try:
+                module.run(config, record)
+            except (StorageError, MissingExtraError):
+                raise
+            except Exception as error:
+                raise StudyError(_log(directory, error)) from error
+            record.finish()
+        if not (directory / "report.html").exists():
+            _write_report(directory)
+    return StudyRun(directory)
+
+
+def _command(name: str, module: ModuleType, preset: str, config: Any, *, seed: int, threads: int) -> str:
+    """The words that repeat the run: only what differs from the preset is named."""
+    words = ["kexue", "run", name, preset]
+    default = module.PRESETS[preset]
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value == getattr(default, field.name):
+            continue
+        flag = field.name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", *(str(item) for item in (value if isinstance(value, tuple | list) else (value,)))]
+    if seed != 1:
+        words += ["--seed", str(seed)]
+    if threads != 1:
+        words += ["--threads", str(threads)]
+    return shlex.join(words)
+
+
+def _limit_threads(threads: int) -> None:
+    # Libraries that are loaded later read the environment; those that are there already are told.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[variable] = str(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    if importlib.util.find_spec("threadpoolctl") is not None:
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(limits=threads)
+
+
+def _log(directory: Path, error: Exception) -> str:
+    path = directory / "log.txt"
+    lines = str(error).strip().splitlines()
+    reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    try:
+        write_text(path, "".join(traceback.format_exception(error)))
+    except StorageError as refused:
+        return f"{reason} (no log: {refused})"
+    return f"{reason}; the log is {path}"
+
+
+def _write_report(directory: Path) -> None:
+    from kexue.report.page import write_run_page
+
+    write_run_page(Run(directory))
+
+
+@contextmanager
+def _one_way_to_stop() -> Iterator[None]:
+    """Let a polite request to end (SIGTERM) take the way of Ctrl-C, so that the run's state is written."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
