@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
+from types import ModuleType
+
 __all__ = ["__version__"]
 
 __version__ = "0.1.0.dev0"
+
+_ROOMS = frozenset({"data", "estimators", "plots", "probability", "report", "runs", "studies"})
+
+
+def __getattr__(name: str) -> ModuleType:
+    """A room, imported when it is first asked for: ``import kexue`` alone loads nothing heavy."""
+    if name in _ROOMS:
+        return importlib.import_module(f"kexue.{name}")
+    raise AttributeError(f"module 'kexue' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS})

@@ -80,8 +80,8 @@ class MaxEntClassifier(ClassifierMixin, BaseEstimator):
     and without intercept; for two classes that one fits the difference of the two vectors, and ``C = 2/(n l2)``.
 
     Where a feature never occurs with a positive value in the data, its weight tends to minus infinity without a
-    penalty; GIS and IIS set it to -30. On separable data without a penalty weights grow without end: the fit stops
-    after ``max_iter`` iterations with a ``ConvergenceWarning``.
+    penalty; GIS and IIS set it to -30. On separable data without a penalty weights grow without end: the fit stops at
+    ``tol`` or ``max_iter``, with a ``ConvergenceWarning`` if the weights found do separate the data.
 
     References
     ----------
@@ -146,7 +146,7 @@ class MaxEntClassifier(ClassifierMixin, BaseEstimator):
         Warns
         -----
         ConvergenceWarning
-            If ``max_iter`` iterations were not enough.
+            If ``max_iter`` iterations were not enough, or the data is separable and ``l2`` is 0.
         """
         self._check_parameters()
         if self.joint_features is None:
@@ -164,7 +164,7 @@ class MaxEntClassifier(ClassifierMixin, BaseEstimator):
         weight = _check_sample_weight(sample_weight, labels, dtype=np.float64)
         if weight.min() < 0 or not weight.sum() > 0:
             raise ValueError("sample_weight must not be negative and must have positive sum")
-        weight /= weight.sum()
+        weight = weight / weight.sum()
         model = _Model(self._matrix(X), weight, labels, len(self.classes_), joint=self.joint_features is not None)
         if self.solver == "lbfgs":
             penalty = np.full(model.empirical.shape, float(self.l2))
@@ -176,10 +176,12 @@ class MaxEntClassifier(ClassifierMixin, BaseEstimator):
             theta, curve, converged = _fit_scaling(model, advance, self.max_iter, self.tol)
         self.loss_curve_, self.n_iter_ = curve, len(curve)
         self.expectation_gap_ = float(np.abs(model.evaluate(theta)[1] - model.empirical).max(initial=0.0))
-        if not converged:
+        trouble = None if converged else f"{self.solver} did not converge: scale the features, raise max_iter or l2"
+        if self.l2 == 0 and model.separates(theta):
+            trouble = "the data is separable, and without a penalty the weights grow without end: raise l2"
+        if trouble is not None:
             warnings.warn(
-                f"{self.solver} did not converge in {self.n_iter_} iterations (largest difference of expectations "
-                f"{self.expectation_gap_:.3g}); scale the features, raise max_iter or, on separable data, l2",
+                f"{trouble} (after {self.n_iter_} iterations expectations differ by {self.expectation_gap_:.3g})",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -238,7 +240,7 @@ class MaxEntClassifier(ClassifierMixin, BaseEstimator):
         ndarray of shape (n,)
             Labels out of ``classes_``.
         """
-        best = self._scores(X).argmax(axis=1)  # first of all, it tells an estimator that is not fitted
+        best = self._scores(X).argmax(axis=1)  # before classes_, for the error of an estimator that is not fitted
         return self.classes_[best]
 
     def __sklearn_tags__(self) -> Any:
@@ -298,9 +300,10 @@ class _Model:
     def __init__(self, matrix: Any, weight: Floats, labels: NDArray[Any], n_classes: int, *, joint: bool) -> None:
         self.matrix, self.weight, self.n_classes, self.joint = matrix, weight, n_classes, joint
         self.transposed = matrix.T.tocsr() if sparse.issparse(matrix) else matrix.T
-        observed = np.zeros((n_classes, len(weight)))
-        observed[labels, np.arange(len(weight))] = weight
-        self.empirical = self.expectation(observed)
+        self.observed = labels, np.arange(len(labels))
+        mass = np.zeros((n_classes, len(weight)))
+        mass[self.observed] = weight
+        self.empirical = self.expectation(mass)
 
     def expectation(self, mass: Floats) -> Floats:
         """Sum of mass(y, x) f(x, y) for a mass of shape (n_classes, n)."""
@@ -310,19 +313,31 @@ class _Model:
             return np.ascontiguousarray((self.transposed @ np.ascontiguousarray(mass.T)).T)
         return np.asarray(mass @ self.matrix)
 
+    def scores(self, theta: Floats) -> Floats:
+        """theta.f(x, y), of shape (n_classes, n)."""
+        if self.joint:
+            return np.asarray(self.matrix @ theta[0]).reshape(self.n_classes, -1)
+        if sparse.issparse(self.matrix):
+            return np.ascontiguousarray((self.matrix @ theta.T).T)
+        return np.asarray(theta @ self.transposed)
+
+    def separates(self, theta: Floats) -> bool:
+        """Whether no label scores below another and some score above: then growing theta improves J for ever."""
+        scores = self.scores(theta)
+        rounding = 1e-12 * np.abs(scores).max()
+        own = scores[self.observed]
+        scores[self.observed] = -np.inf
+        margin = (own - scores.max(axis=0))[self.weight > 0]
+        return bool(margin.min() >= -rounding and margin.max() > rounding)
+
     def evaluate(self, theta: Floats) -> tuple[float, Floats, Floats]:
         """Mean negative log-likelihood, model expectation and weighted probabilities of shape (n_classes, n)."""
-        if self.joint:
-            scores = (self.matrix @ theta[0]).reshape(self.n_classes, -1)
-        elif sparse.issparse(self.matrix):
-            scores = np.ascontiguousarray((self.matrix @ theta.T).T)
-        else:
-            scores = theta @ self.transposed
-        top = scores.max(axis=0)
-        scores -= top
+        scores = self.scores(theta)
+        scores -= scores.max(axis=0)
+        observed = scores[self.observed]
         p = np.exp(scores, out=scores)
         total = p.sum(axis=0)
-        loss = float(self.weight @ (np.log(total) + top) - (theta * self.empirical).sum())
+        loss = float(self.weight @ (np.log(total) - observed))
         p *= self.weight / total
         return loss, self.expectation(p), p
 

@@ -2,6 +2,24 @@
 
 from __future__ import annotations
 
+from kexue.plots.densities import density_2d
+from kexue.plots.heat_maps import heat_map, heat_map_html
+from kexue.plots.images import codes_between, image_grid, interpolation
 from kexue.plots.style import COLORS, INK, encode, panels, style
+from kexue.plots.tokens import coloured_tokens, escape
 
-__all__ = ["COLORS", "INK", "encode", "panels", "style"]
+__all__ = [
+    "COLORS",
+    "INK",
+    "codes_between",
+    "coloured_tokens",
+    "density_2d",
+    "encode",
+    "escape",
+    "heat_map",
+    "heat_map_html",
+    "image_grid",
+    "interpolation",
+    "panels",
+    "style",
+]

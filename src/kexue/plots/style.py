@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["COLORS", "INK", "encode", "panels", "style"]
 
 INK = "#7a7a7a"
-"""Colour of axes and text: the contrast to white and to near-black paper is the same, 4.3 : 1."""
+"""Colour of axes and text: its contrast is 4.3 : 1 to white and 4.2 : 1 to the near-black ground of the pages, #141619."""
 
 COLORS = ("#3d7fd9", "#d9662b", "#2f9467", "#b8559c", "#8a7fd6", "#a07d1c", "#4a9aa8")
-"""Colours of series, told apart by those who see few colours; each reads on white and on near-black."""
+"""Colours of series, told apart by those who see few colours; each has 3.2 : 1 or more to white and to near-black."""
 
 # More marks than this make an SVG slower to open than a PNG of the same figure.
 _MOST_SVG_MARKS = 2000
@@ -122,7 +122,7 @@ def encode(figure: Figure, *, name: str) -> tuple[bytes, str]:
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-        The figure; it is closed if pyplot made it.
+        The figure; its layout is settled, and it is closed if pyplot made it.
     name : str
         Its name, the salt of its ids.
 
@@ -149,6 +149,9 @@ def encode(figure: Figure, *, name: str) -> tuple[bytes, str]:
         raise TypeError(f"figure must be a matplotlib Figure, got {type(figure).__name__}")
     ending = "svg" if _marks(figure) <= _MOST_SVG_MARKS else "png"
     options: dict[str, Any] = {"metadata": {"Date": None, "Creator": None}} if ending == "svg" else {"dpi": 150}
+    # Each drawing moves a constrained layout a little further, so the first one has to be the last to do so.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
         figure.savefig(buffer, format=ending, transparent=True, **options)

@@ -102,37 +102,55 @@ def knn_entropy(
     if not eps >= 0:
         raise ValueError(f"eps must be >= 0, got {eps!r}")
     # A finite sum proves finite terms; a sum that is not finite may also have overflowed.
-    if should_check_values(z, validate) and not torch.isfinite(z.sum()) and not torch.isfinite(z).all():
+    if should_check_values(z, validate) and not math.isfinite(z.detach().sum().item()) and not z.isfinite().all():
         raise ValueError("z must be finite, got nan or infinity")
 
     x = promote_half(z)
-    flat = x.reshape(-1, d)
-    difference = flat - flat.index_select(0, _neighbours(x.detach(), k, norm).flatten())
+    flat = x if x.ndim == 2 else x.reshape(-1, d)
+    difference = flat - flat.index_select(0, _neighbours(x.detach(), k, norm))
     # Half the log of the square spares the root, and its infinite slope at zero.
     power, reach = (2, difference.square().sum(-1)) if norm == 2 else (1, difference.abs().amax(-1))
-    reach = reach.view(x.shape[:-1])
-    positive = reach != 0  # true of nan as well, which must not pass for a zero distance
     if eps > 0:
         logs = reach.clamp(min=max(eps**power, torch.finfo(x.dtype).tiny)).log()
     else:
-        logs = torch.where(positive, reach, 1).log()  # not log(0), whose slope times zero is nan
-    entropy = logs.mean(-1) * (d / power)
+        zero = reach == 0
+        # log(0) has slope inf, and nan after the next product; log(1) has the right one, as reach has slope 0 there.
+        logs = (reach + zero).log().masked_fill(zero, -math.inf)
+    entropy = logs.view(x.shape[:-1]).mean(-1) * (d / power)
     if constant:
         entropy = entropy + _constant(n, k, d, norm)
-    if eps == 0:
-        entropy = entropy + torch.where(positive.all(-1), 0, -math.inf)
     return entropy.to(z.dtype)
 
 
 def _neighbours(x: Tensor, k: int, norm: float) -> Tensor:
-    """Position of the k-th neighbour of every sample among the flattened samples of the batch, shape (batch, n)."""
+    """Position of the k-th neighbour of every sample among the flattened samples of the batch, shape (batch * n,)."""
     import torch
 
     n, d = x.shape[-2:]
-    flat, x = x.reshape(-1, d), x.reshape(-1, n, d)
+    x = x.reshape(-1, n, d)
     batch, on_cpu = len(x), x.device.type == "cpu"
+    rows = max(32, (1 << (20 if on_cpu else 24)) // (n * max(1, batch)))
+    if norm == 2:
+        blocks = _nearest_by_product(x, k, rows)
+    else:
+        blocks = []
+        for start in range(0, n, rows):
+            distance = torch.cdist(x[:, start : start + rows], x, p=math.inf)
+            distance.diagonal(start, 1, 2).fill_(math.inf)
+            blocks.append(distance.topk(k, largest=False).indices[..., k - 1])
+    neighbour = torch.cat(blocks, 1)
+    if batch > 1:
+        neighbour = neighbour + torch.arange(0, batch * n, n, device=x.device).unsqueeze(1)
+    return neighbour.flatten()
+
+
+def _nearest_by_product(x: Tensor, k: int, rows: int) -> list[Tensor]:
+    """Position of the Euclidean k-th neighbour, in blocks of shape (batch, rows)."""
+    import torch
+
+    batch, n, d = x.shape
     # On a CPU a product in double precision costs less than ranking spare candidates of one in single precision again.
-    rounded = not (on_cpu and x.dtype == torch.float32)
+    rounded = not (x.device.type == "cpu" and x.dtype == torch.float32)
     kept = min(k + _SPARE, n - 1) if rounded else k
     group = 1
     if n > 1024 or 64 * kept > n:  # below, the selection is a partial sort, and quick
@@ -140,42 +158,34 @@ def _neighbours(x: Tensor, k: int, norm: float) -> Tensor:
             group *= 2
     width = -(-n // group)
     # Centred, or the product loses small distances far from the origin.
-    centred = x - x.mean(1, keepdim=True) if rounded else x.double()
-    keys, squares = centred, centred.square().sum(-1)
+    queries = x - x.mean(1, keepdim=True) if rounded else x.double()
+    keys, squares = queries, queries.square().sum(-1)
     if width * group > n:
         keys = torch.nn.functional.pad(keys, (0, 0, 0, width * group - n))
         squares = torch.nn.functional.pad(squares, (0, width * group - n), value=math.inf)
     keys, squares = keys.mT, squares.unsqueeze(1)
-    offset = torch.arange(0, batch * n, n, device=x.device).view(-1, 1, 1)
-    rows = max(32, (1 << (20 if on_cpu else 24)) // (n * max(1, batch)))
-    found = []
-    for start in range(0, n, rows):
-        stop = min(start + rows, n)
-        if norm != 2:
-            distance = torch.cdist(x[:, start:stop], x, p=math.inf)
-            distance.diagonal(start, 1, 2).fill_(math.inf)
-            found.append(distance.topk(k, largest=False).indices[..., k - 1 :] + offset)
-            continue
+    blocks = []
+    for start, block in zip(range(0, n, rows), queries.split(rows, 1), strict=True):
         # |b|² - 2ab orders the keys of one row like the distance, from one product.
         with torch.autocast(x.device.type, enabled=False):
-            distance = torch.baddbmm(squares, centred[:, start:stop], keys, alpha=-2)
+            distance = torch.baddbmm(squares, block, keys, alpha=-2)
         distance.diagonal(start, 1, 2).fill_(math.inf)
         if group == 1:
             near = distance.topk(kept, largest=False).indices
         else:
             # The `kept` smallest entries lie in the `kept` groups with the smallest minima.
-            grouped = distance.view(batch, stop - start, group, width)
+            grouped = distance.unflatten(2, (group, width))
             columns = grouped.amin(2).topk(kept, largest=False, sorted=False).indices
             members = grouped.gather(3, columns.unsqueeze(2).expand(-1, -1, group, -1)).flatten(2)
             best = members.topk(kept, largest=False).indices
             near = best // kept * width + columns.gather(2, best % kept)
-        near = near + offset
         if rounded:
-            others = flat.index_select(0, near.flatten()).view(batch, stop - start, kept, d)
-            order = (others - x[:, start:stop].unsqueeze(2)).square().sum(-1).topk(k, largest=False).indices
-            near = near.gather(2, order)
-        found.append(near[..., k - 1 :])
-    return torch.cat(found, 1)
+            index = near.flatten(1).unsqueeze(2).expand(-1, -1, d)
+            others = x.gather(1, index).unflatten(1, (-1, kept))
+            exact = (others - x[:, start : start + rows].unsqueeze(2)).square().sum(-1)
+            near = near.gather(2, exact.topk(k, largest=False).indices)
+        blocks.append(near[..., k - 1])
+    return blocks
 
 
 def _constant(n: int, k: int, d: int, norm: float) -> float:
@@ -337,7 +347,7 @@ def knn_mutual_information(
     >>> import numpy as np
     >>> a, b = np.random.default_rng(0).standard_normal((2, 2000))
     >>> round(knn_mutual_information(a, 0.9 * a + 0.19**0.5 * b), 2)  # true value 0.83
-    0.84
+    0.83
     """
     parts = {"X": _samples(X, "X"), "Y": _samples(Y, "Y")} | ({} if Z is None else {"Z": _samples(Z, "Z")})
     n = len(parts["X"])
@@ -476,7 +486,7 @@ def _in_blocks(task: Callable[[Integers], Any], rows: Integers, columns: int, n_
 
 
 def _kth_distances(X: Floats, k: int, norm: float, n_jobs: int) -> Floats:
-    """Distance of every sample to its k-th other one; with a tree not in the order of the samples for norm 2."""
+    """Exact distance of every sample to its k-th other one."""
     n, d = X.shape
     if d <= _TREE_DIMENSIONS:
         # A sample finds itself first, at distance 0: the k-th other one is number k + 1.

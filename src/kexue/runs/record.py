@@ -45,7 +45,22 @@ class Progress(Protocol):
     """Whoever shows how far a run is."""
 
     def track(self, items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
-        """Yield the items and show how many are done."""
+        """Yield the items and show how many are done.
+
+        Parameters
+        ----------
+        items : iterable
+            What to go through.
+        description : str
+            A few words.
+        total : int or None
+            How many there are, where that is known.
+
+        Returns
+        -------
+        iterator
+            The items.
+        """
         ...
 
 
@@ -350,6 +365,33 @@ class Record:
         write_json(path, result)
         self._write_facts()
         return result
+
+    def for_each_seed(self, name: str, function: Callable[..., Any], *arguments: Any, about: str = "") -> list[Any]:
+        """Compute something once for each seed, and show how many seeds are done.
+
+        Parameters
+        ----------
+        name : str
+            What is computed.
+        function : callable
+            Called with the arguments and, last, the seed; see `once`.
+        *arguments
+            What the function is called with before the seed.
+        about : str, optional
+            What is shown meanwhile; the name if left out.
+
+        Returns
+        -------
+        list
+            The results, in the order of the seeds.
+
+        Raises
+        ------
+        ValueError, StorageError
+            As in `once`.
+        """
+        seeds = self.progress(self.seeds, about or name)
+        return [self.once(name, function, *arguments, seed, seed=seed) for seed in seeds]
 
     def progress(self, items: Iterable[T], description: str, *, total: int | None = None) -> Iterator[T]:
         """Go through items and show on standard error how many are done.

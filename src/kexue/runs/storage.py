@@ -173,7 +173,7 @@ def append_line(path: Path, value: Any) -> None:
             written = file.write(line)
             if written != len(line):
                 file.truncate(before)
-                raise OSError(f"only {written} of {len(line)} bytes fitted")
+                raise StorageError(f"cannot write {path}: only {written} of {len(line)} bytes fitted")
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 

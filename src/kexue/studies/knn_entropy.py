@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from kexue.plots import COLORS, INK, panels, style
@@ -91,10 +92,8 @@ def normal_entropy(d: int) -> float:
 
 def biases(config: Config, record: Record) -> None:
     """The error of the estimate on samples of N(0, I), whose entropy is (d/2) log 2πe."""
-    tables = {}
-    for seed in record.progress(record.seeds, "bias on normal samples"):
-        tables[seed] = record.once("bias", _bias_table, config, seed, seed=seed)
-    for seed, table in tables.items():
+    tables = record.for_each_seed("bias", _bias_table, config, about="bias on normal samples")
+    for seed, table in zip(record.seeds, tables, strict=True):
         for key, cell in table.items():
             record.metric(f"bias/{key}", cell["bias"], seed=seed)
             record.metric(f"deviation/{key}", cell["deviation"], seed=seed)
@@ -105,7 +104,7 @@ def biases(config: Config, record: Record) -> None:
     }
 
     def largest(k: int) -> list[float]:
-        return [max(abs(table[f"d={d},k={k}"]["bias"]) for d in low) for table in tables.values()]
+        return [max(abs(table[f"d={d},k={k}"]["bias"]) for d in low) for table in tables]
 
     record.claim(
         {
@@ -134,9 +133,9 @@ def biases(config: Config, record: Record) -> None:
             "zh": "第三近邻比最近邻更稳：单次估计的标准差，对各维取平均（纳特）",
         },
         source="ours",
-        measured=[_mean([table[f"d={d},k=3"]["deviation"] for d in low]) for table in tables.values()],
+        measured=[fmean([table[f"d={d},k=3"]["deviation"] for d in low]) for table in tables],
         relation="<",
-        bound=[_mean([table[f"d={d},k=1"]["deviation"] for d in low]) for table in tables.values()],
+        bound=[fmean([table[f"d={d},k=1"]["deviation"] for d in low]) for table in tables],
         scale=scale,
     )
     record.table(
@@ -146,7 +145,7 @@ def biases(config: Config, record: Record) -> None:
             [
                 d,
                 *(
-                    _mean([table[f"d={d},k={k}"][what] for table in tables.values()])
+                    fmean([table[f"d={d},k={k}"][what] for table in tables])
                     for k in config.neighbours
                     for what in ("bias", "deviation")
                 ),
@@ -182,10 +181,8 @@ def _bias_table(config: Config, seed: int) -> dict[str, dict[str, float]]:
 def more_samples(config: Config, record: Record) -> None:
     """The estimate is consistent: more samples, less bias. In many dimensions it takes very many."""
     sizes = [config.most_samples // 16, config.most_samples // 4, config.most_samples]
-    curves = {}
-    for seed in record.progress(record.seeds, "bias over the number of samples"):
-        curves[seed] = record.once("size", _bias_over_size, config, seed, sizes, seed=seed)
-    for seed, curve in curves.items():
+    curves = record.for_each_seed("size", _bias_over_size, config, sizes, about="bias over the number of samples")
+    for seed, curve in zip(record.seeds, curves, strict=True):
         for d, values in curve.items():
             record.curve(f"bias-over-n/d={d}", values, steps=sizes, seed=seed)
     highest = max(config.dimensions)
@@ -195,9 +192,9 @@ def more_samples(config: Config, record: Record) -> None:
             "zh": f"样本越多偏差越小：{sizes[-1]} 个样本与 {sizes[0]} 个样本的 |偏差|（纳特）",
         },
         source="paper",
-        measured=[abs(curve[str(highest)][-1]) for curve in curves.values()],
+        measured=[abs(curve[str(highest)][-1]) for curve in curves],
         relation="<",
-        bound=[abs(curve[str(highest)][0]) for curve in curves.values()],
+        bound=[abs(curve[str(highest)][0]) for curve in curves],
         note={
             "en": "It falls slowly: in many dimensions no affordable number of samples makes the value right.",
             "zh": "下降很慢：高维时没有可承受的样本量能让数值准确。",
@@ -215,7 +212,7 @@ def more_samples(config: Config, record: Record) -> None:
     )
 
 
-def _bias_over_size(config: Config, seed: int, sizes: list[int]) -> dict[str, list[float]]:
+def _bias_over_size(config: Config, sizes: list[int], seed: int) -> dict[str, list[float]]:
     import numpy as np
 
     from kexue.probability.knn import knn_entropy_numpy
@@ -239,13 +236,13 @@ def _bias_over_size(config: Config, seed: int, sizes: list[int]) -> dict[str, li
 
 
 @style()
-def bias_figure(config: Config, curves: dict[int, dict[str, list[float]]], sizes: list[int]) -> Any:
+def bias_figure(config: Config, curves: list[dict[str, list[float]]], sizes: list[int]) -> Any:
     """Bias over the number of samples."""
     figure, (axes,) = panels(width=5.5, height=3)
     axes.axhline(0, color=INK, linewidth=0.8)
     for number, d in enumerate(config.dimensions):
         color = COLORS[number % len(COLORS)]
-        for nth, curve in enumerate(curves.values()):
+        for nth, curve in enumerate(curves):
             axes.plot(
                 sizes, curve[str(d)], "o-", color=color, linewidth=1.2, markersize=3, label=None if nth else f"d = {d}"
             )
@@ -260,10 +257,8 @@ def bias_figure(config: Config, curves: dict[int, dict[str, list[float]]], sizes
 
 def minibatch(config: Config, record: Record) -> None:
     """What the article leaves out: in a minibatch of many dimensions only the gradient means something."""
-    results = {}
-    for seed in record.progress(record.seeds, "minibatches"):
-        results[seed] = record.once("minibatch", _minibatch, config, seed, seed=seed)
-    for seed, found in results.items():
+    results = record.for_each_seed("minibatch", _minibatch, config, about="minibatches")
+    for seed, found in zip(record.seeds, results, strict=True):
         for d, bias in found.items():
             record.metric(f"minibatch/d={d}", bias, seed=seed)
     highest = max(config.batch_dimensions)
@@ -273,7 +268,7 @@ def minibatch(config: Config, record: Record) -> None:
             "zh": "在高维小批量中估计值远远偏大：偏差（纳特）",
         },
         source="ours",
-        measured=[found[str(highest)] for found in results.values()],
+        measured=[found[str(highest)] for found in results],
         relation=">",
         bound=5.0,
         note={
@@ -289,7 +284,7 @@ def minibatch(config: Config, record: Record) -> None:
     record.table(
         "minibatch",
         ["dimension", "entropy", "bias"],
-        [[d, normal_entropy(d), _mean([found[str(d)] for found in results.values()])] for d in config.batch_dimensions],
+        [[d, normal_entropy(d), fmean([found[str(d)] for found in results])] for d in config.batch_dimensions],
         caption={
             "en": f"Entropy of N(0, I), and the error of its estimate (k = 1) from {config.batch} samples, in nats.",
             "zh": f"N(0, I) 的熵，以及由 {config.batch} 个样本估计（k = 1）的误差，单位纳特。",
@@ -315,13 +310,10 @@ def _minibatch(config: Config, seed: int) -> dict[str, float]:
 
 def mutual_information(config: Config, record: Record) -> None:
     """The estimate of Kraskov, Stögbauer and Grassberger on correlated normal pairs: −½ log(1 − ρ²)."""
-    results = {}
-    for seed in record.progress(record.seeds, "mutual information"):
-        results[seed] = record.once("pairs", _pairs, config, seed, seed=seed)
-    for seed, found in results.items():
+    results = record.for_each_seed("pairs", _pairs, config, about="mutual information")
+    for seed, found in zip(record.seeds, results, strict=True):
         for correlation, estimate in found.items():
             record.metric(f"mutual-information/rho={correlation}", estimate, seed=seed)
-    draws = max(2, config.draws // 2)
     for correlation in config.correlations:
         truth = abs(0.5 * math.log(1 - correlation**2))
         record.claim(
@@ -331,12 +323,12 @@ def mutual_information(config: Config, record: Record) -> None:
                 "zh": f"相关系数 {correlation:g} 的正态变量对的互信息为 {truth:.3f}：估计误差（纳特）",
             },
             source="paper" if correlation == 0 else "ours",
-            measured=[abs(found[f"{correlation:g}"] - truth) for found in results.values()],
+            measured=[abs(found[f"{correlation:g}"] - truth) for found in results],
             relation="<=",
             bound=0.02,
             scale={
-                "en": f"{config.pairs} pairs, k = 3, mean of {draws} draws a seed",
-                "zh": f"{config.pairs} 对，k = 3，每种子 {draws} 次抽样取平均",
+                "en": f"{config.pairs} pairs, k = 3, mean of {config.draws} draws a seed",
+                "zh": f"{config.pairs} 对，k = 3，每种子 {config.draws} 次抽样取平均",
             },
         )
     if len(config.correlations) > 1:
@@ -360,7 +352,7 @@ def _pairs(config: Config, seed: int) -> dict[str, float]:
     found = {}
     for correlation in config.correlations:
         estimates = []
-        for _ in range(max(2, config.draws // 2)):
+        for _ in range(config.draws):
             x, noise = rng.standard_normal((2, config.pairs))
             y = correlation * x + math.sqrt(1 - correlation**2) * noise
             estimates.append(knn_mutual_information(x, y))
@@ -369,14 +361,14 @@ def _pairs(config: Config, seed: int) -> dict[str, float]:
 
 
 @style()
-def pairs_figure(config: Config, results: dict[int, dict[str, float]]) -> Any:
+def pairs_figure(config: Config, results: list[dict[str, float]]) -> Any:
     """Estimates and truth over the correlation."""
     import numpy as np
 
     figure, (axes,) = panels(width=4.5)
     grid = np.linspace(min(0.0, *config.correlations), max(config.correlations), 200)
     axes.plot(grid, -0.5 * np.log(1 - grid**2), color=INK, linewidth=1.2, label="truth")
-    for nth, found in enumerate(results.values()):
+    for nth, found in enumerate(results):
         axes.plot(
             config.correlations,
             [found[f"{correlation:g}"] for correlation in config.correlations],
@@ -389,10 +381,6 @@ def pairs_figure(config: Config, results: dict[int, dict[str, float]]) -> Any:
     axes.set(xlabel="correlation", ylabel="mutual information (nats)")
     axes.legend()
     return figure
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _list(numbers: list[int]) -> str:
