@@ -51,10 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f"--{name} must be at least 1, got {getattr(options, name)}")
     _set_threads(options.threads)  # before anything below loads a numerical library
 
-    from rich.console import Console
-    from rich.table import Table
-
     from benchmarks.compare import COLUMNS, Case, Row, markdown, measure, merge
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
 
     progress, console = Console(stderr=True), Console()
     rows: list[Row] = []
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     table = Table(*COLUMNS)
     for row in rows:
-        table.add_row(*(cell.replace("[", "\\[") for cell in row.cells()))
+        table.add_row(*map(escape, row.cells()))
     console.print(table)
     if options.write:
         results = FOLDER / "RESULTS.md"

@@ -1,4 +1,4 @@
-"""Nearest-neighbour entropy and mutual information beside bare searches, scikit-learn, infomeasure and whole matrices."""
+"""Nearest-neighbour entropy and mutual information beside bare searches, packages and whole matrices."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _array_entropy(n: int, d: int) -> dict[str, Any]:
         return cKDTree(X).query(X, K + 1)
 
     # Up to eight dimensions the bare tree is the faster of the two searches, above it brute force.
-    bare = {"scipy cKDTree, query alone": tree, "scikit-learn NearestNeighbors": neighbours("auto")}
+    bare: dict[str, Any] = {"scipy cKDTree, query alone": tree, "scikit-learn NearestNeighbors": neighbours("auto")}
     if d > 8:
         bare["scipy cKDTree, query alone"] = {"run": tree, "target": ">= 1.3x"}
         bare["scikit-learn brute force"] = neighbours("brute")

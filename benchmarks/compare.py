@@ -214,7 +214,7 @@ def measure(
 
     Everything is called once to warm up and once to see how often it must be repeated to last long enough to be timed.
     Then each round times all of them, in an order that rotates, without garbage collection; a ratio is taken within a
-    round, so that a machine that slows down does so for both sides. A part or peer that cannot be imported is not timed.
+    round, so that a machine that slows down does so for both sides. What cannot be imported is not timed.
 
     Parameters
     ----------
@@ -258,7 +258,6 @@ def measure(
         for position in range(len(labels)):
             label = labels[(turn + position) % len(labels)]
             run, times = contestants[label], range(repeats[label])
-            gc.collect()
             gc.disable()
             try:
                 wall, cpu = wall_clock(), cpu_clock()
@@ -354,9 +353,9 @@ def markdown(table: Iterable[tuple[str, ...]], *, date: str, machine: str, versi
         f"Last run: {date}, {machine}; " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
         "Rows that the last run did not measure keep the figures of an earlier one.",
         "",
-        "A ratio is the median over rounds (first to third quartile) of times per unit of work: ours over the peer's for",
-        "a target `<=`, the peer's over ours for a target `>=`. CPU time decides for one thread of a CPU, wall time",
-        "otherwise. A ratio measured on a CPU says nothing about a GPU.",
+        "A ratio is the median over rounds (first to third quartile) of times per unit of work: ours over the peer's",
+        "for a target `<=`, the peer's over ours for a target `>=`. CPU time decides for one thread of a CPU, wall",
+        "time otherwise. A ratio measured on a CPU says nothing about a GPU.",
         "",
     ]
     for cells in (COLUMNS, ("---",) * len(COLUMNS), *table):

@@ -45,6 +45,7 @@ def test_other_devices_are_checked_only_on_demand() -> None:
     assert should_check_values(torch.ones(2, device="cuda"), True)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # inside torch.func.jvp
 @pytest.mark.parametrize(
     "trace",
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +16,13 @@ import tyro
 
 from kexue.data import DataError, UnknownDataSetError
 from kexue.extras import MissingExtraError
-from kexue.runs.catalogue import CatalogueError, UnknownNameError, bibtex, load_catalogue
+from kexue.runs.catalogue import CatalogueError, UnknownNameError, load_catalogue
+from kexue.runs.citing import bibtex
 from kexue.runs.lock import LockedError
 from kexue.runs.record import OtherConditionsError
 from kexue.runs.run import Run, find_runs
-from kexue.runs.shipped import read_shipped, ship
-from kexue.runs.storage import StorageError
+from kexue.runs.shipped import ShipError, read_shipped, ship
+from kexue.runs.storage import StorageError, plain
 from kexue.studies.runner import VERDICTS, CallError, StudyError, built, execute, load_study, preset_config
 
 __all__ = ["main"]
@@ -95,7 +97,7 @@ class Report:
     def __call__(self) -> int:
         from kexue.report.gallery import build_gallery
 
-        found = list(find_runs(self.runs))
+        found = _whole_runs(self.runs)
         if self.ship:
             _ship(found)
         print(build_gallery(self.out, found, read_shipped(VERDICTS), built=built()))
@@ -206,6 +208,8 @@ usage: kexue VERB …        (kexue VERB --help says more)
 
 # -- run
 
+_PRESETS = ("quick", "standard", "full")
+
 
 def _run(words: Sequence[str]) -> int:
     if "--all" in words:
@@ -220,17 +224,15 @@ def _run(words: Sequence[str]) -> int:
         raise CallError(f"run needs the name of a study ({', '.join(built())}) or the archive id of an article")
     name, module = load_study(words[name_at])
     rest = [word for at, word in enumerate(words) if at != name_at]
-    preset, flags = _take_preset(rest, module)
+    preset, flags = _take_preset(rest, {**_kinds(Options), **_kinds(module.Config)})
     default = preset_config(name, module, preset)
     config, options = _parse_fields(name, preset, default, flags)
-    run, code = _execute(name, module, preset, config, options)
-    return code if run is None or not options.strict else _strict(run, code)
+    return _execute(name, module, preset, config, options)
 
 
 def _run_all(words: Sequence[str]) -> int:
     """Every study, one after another; one that fails does not stop the others."""
-    preset = next((word for word in words if not word.startswith("-")), "quick")
-    flags = [word for word in words if word != preset]
+    preset, flags = _take_preset(words, _kinds(Options))
     options = tyro.cli(Options, args=flags, prog="kexue run --all")
     modules = [load_study(name) for name in built()]
     for name, module in modules:
@@ -238,8 +240,7 @@ def _run_all(words: Sequence[str]) -> int:
     worst = OK
     for name, module in modules:
         try:
-            run, code = _execute(name, module, preset, module.PRESETS[preset], options)
-            code = code if run is None or not options.strict else _strict(run, code)
+            code = _execute(name, module, preset, module.PRESETS[preset], options)
         except _FAILURES as error:
             print(f"kexue: {name}: {_one_line(error)}", file=sys.stderr)
             code = FAILED
@@ -248,7 +249,7 @@ def _run_all(words: Sequence[str]) -> int:
     return worst
 
 
-def _execute(name: str, module: Any, preset: str, config: Any, options: Options) -> tuple[Run | None, int]:
+def _execute(name: str, module: Any, preset: str, config: Any, options: Options) -> int:
     from kexue.studies.listing import outcome
 
     run = execute(
@@ -264,50 +265,50 @@ def _execute(name: str, module: Any, preset: str, config: Any, options: Options)
         progress=None,
     )
     print(outcome(run))
-    return run, OK
-
-
-def _strict(run: Run, code: int) -> int:
-    return NOT_REPRODUCED if run.headline["not reproduced"] else code
+    return NOT_REPRODUCED if options.strict and run.headline["not reproduced"] else OK
 
 
 def _name_position(words: Sequence[str]) -> int | None:
     """Which word names the study: options may stand before it, with values of their own."""
-    takes_value = {f"--{f.name.replace('_', '-')}" for f in dataclasses.fields(Options) if f.type not in ("bool", bool)}
-    candidates = []
+    kinds = _kinds(Options)
+    candidates, free = [], []
     for at, word in enumerate(words):
         before = words[at - 1] if at else ""
-        if not word.startswith("-") and before not in takes_value:
-            candidates.append(at)
+        if word.startswith("-") or kinds.get(before) == "one":
+            continue
+        candidates.append(at)
+        # A word behind an option that is not known here may be its value.
+        if not before.startswith("--") or "=" in before or before in kinds:
+            free.append(at)
     if not candidates:
         return None
 
     def known(word: str) -> bool:
         try:
-            load_catalogue().study(word)
-        except UnknownNameError:
+            load_study(word)
+        except CallError:
             return False
         return True
 
-    # A word behind an option may be its value: such a one is the name only where no other is.
-    free = [at for at in candidates if at == 0 or not words[at - 1].startswith("--")]
-    return next((at for at in [*free, *candidates] if known(words[at])), (free or candidates)[0])
+    order = [*free, *candidates]
+    no_preset = [at for at in order if words[at] not in _PRESETS]
+    return next((at for at in order if known(words[at])), (no_preset or order)[0])
 
 
-def _take_preset(words: Sequence[str], module: Any) -> tuple[str, list[str]]:
+def _take_preset(words: Sequence[str], kinds: dict[str, str]) -> tuple[str, list[str]]:
     """Divide the words into the preset and the options with their values."""
-    kinds = {**_kinds(module.Config), **_kinds(Options)}
     preset: str | None = None
     flags: list[str] = []
-    values = 0  # how many more words may be values of the option before them; -1: any number
+    kind = "none"  # of the option whose values the next words may be
     for word in words:
         if word.startswith("-") and not _is_number(word):
             flags.append(word)
-            kind = kinds.get(word.partition("=")[0].replace("_", "-"), "one")
-            values = 0 if "=" in word or kind == "none" else -1 if kind == "many" else 1
-        elif values and not (values < 0 and word in module.PRESETS):
+            kind = "none" if "=" in word else kinds.get(word.replace("_", "-"), "one")
+        elif kind == "one":
             flags.append(word)
-            values -= values > 0
+            kind = "none"
+        elif (kind == "numbers" and _is_number(word)) or (kind == "many" and word not in _PRESETS):
+            flags.append(word)
         elif preset is None:
             preset = word
         else:
@@ -316,12 +317,13 @@ def _take_preset(words: Sequence[str], module: Any) -> tuple[str, list[str]]:
 
 
 def _kinds(config: type) -> dict[str, str]:
-    """How many values each option takes: none, one or many."""
+    """What each option takes: none, one, many words, or many numbers."""
     kinds = {}
     for entry in dataclasses.fields(config):
         flag = f"--{entry.name.replace('_', '-')}"
         kind = str(entry.type)
-        kinds[flag] = "none" if kind in ("bool", "<class 'bool'>") else "many" if "tuple" in kind else "one"
+        many = "numbers" if kind.startswith(("tuple[int", "tuple[float")) else "many"
+        kinds[flag] = "none" if kind in ("bool", "<class 'bool'>") else many if "tuple" in kind else "one"
         if kinds[flag] == "none":
             kinds[f"--no-{flag[2:]}"] = "none"
     return kinds
@@ -339,8 +341,8 @@ def _parse_fields(name: str, preset: str, default: Any, flags: Sequence[str]) ->
     call = dataclasses.make_dataclass(
         "Call",
         [
-            ("config", tyro.conf.OmitArgPrefixes[type(default)], field(default=default)),  # type: ignore[misc]
-            ("options", tyro.conf.OmitArgPrefixes[Options], field(default_factory=Options)),
+            ("study", tyro.conf.OmitArgPrefixes[type(default)], field(default=default)),  # type: ignore[misc]
+            ("run", tyro.conf.OmitArgPrefixes[Options], field(default_factory=Options)),
         ],
         frozen=True,
     )
@@ -348,7 +350,7 @@ def _parse_fields(name: str, preset: str, default: Any, flags: Sequence[str]) ->
         parsed: Any = tyro.cli(call, args=list(flags), prog=f"kexue run {name} {preset}", description=_about(name))
     except (TypeError, ValueError) as error:  # a configuration may check its own values
         raise CallError(f"{name}: {error}") from None
-    return parsed.config, parsed.options
+    return parsed.study, parsed.run
 
 
 def _about(name: str) -> str:
@@ -358,19 +360,42 @@ def _about(name: str) -> str:
 # -- report and data
 
 
+def _whole_runs(folder: Path) -> list[Run]:
+    """The runs of a folder; of each that is damaged, a line on standard error says that it is passed over."""
+
+    def damaged(error: BaseException) -> None:
+        print(f"kexue: passed over: {_one_line(error)}", file=sys.stderr)
+
+    whole = []
+    for run in find_runs(folder, damaged=damaged):
+        try:
+            _ = run.claims
+        except StorageError as error:
+            damaged(error)
+        else:
+            whole.append(run)
+    return whole
+
+
 def _ship(runs: Sequence[Run]) -> None:
     if not (VERDICTS.parents[3] / "pyproject.toml").exists():
-        raise CallError("--ship writes into the source of the package: install it from a checkout with pip install -e")
-    latest = {run.study: run for run in runs if run.preset == "standard" and run.status == "finished"}
-    quick = {run.study: run.seconds for run in runs if run.preset == "quick" and run.status == "finished"}
+        raise ShipError("--ship writes into the source of the package: install it from a checkout with pip install -e")
+    finished = [run for run in runs if run.status == "finished" and _as_preset(run)]
+    latest = {run.study: run for run in finished if run.preset == "standard"}
+    quick = {run.study: run.seconds for run in finished if run.preset == "quick"}
     if not latest:
-        raise CallError("--ship needs a finished standard run: kexue run NAME standard")
+        raise ShipError("--ship needs a finished standard run with no field changed: kexue run NAME standard")
     for name, run in latest.items():
-        try:
-            path = ship(run, VERDICTS, quick_seconds=quick.get(name))
-        except ValueError as error:
-            raise CallError(str(error)) from None
-        print(f"shipped {path}", file=sys.stderr)
+        print(f"shipped {ship(run, VERDICTS, quick_seconds=quick.get(name))}", file=sys.stderr)
+
+
+def _as_preset(run: Run) -> bool:
+    """Whether no field of a run's configuration was changed."""
+    try:
+        preset = load_study(run.study)[1].PRESETS[run.preset]
+    except (CallError, KeyError):
+        return False
+    return run.config == plain(dataclasses.asdict(preset))
 
 
 def _confirm(question: str) -> bool:
@@ -417,7 +442,16 @@ def _nearest(word: str, known: dict[str, Any], what: str) -> str:
     raise CallError(f"there is no {what} {word!r}{guess}")
 
 
-_FAILURES = (StudyError, StorageError, LockedError, OtherConditionsError, MissingExtraError, CatalogueError, DataError)
+_FAILURES = (
+    StudyError,
+    StorageError,
+    LockedError,
+    OtherConditionsError,
+    MissingExtraError,
+    CatalogueError,
+    DataError,
+    ShipError,
+)
 
 
 def _one_line(error: BaseException) -> str:
@@ -457,13 +491,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"kexue: {_one_line(error)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        again = f"; the same command goes on: kexue {' '.join(words)}" if words[:1] == ["run"] else ""
+        again = f"; the same command goes on: {shlex.join(['kexue', *words])}" if words[:1] == ["run"] else ""
         print(f"\nkexue: interrupted{again}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has seen enough; nothing may be written to it any more, at exit neither.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    except OSError as error:
+        print(f"kexue: {_one_line(error)}", file=sys.stderr)
+        return FAILED
+    except SystemExit as stop:  # tyro's way to end after --help and after wrong words
+        return stop.code if isinstance(stop.code, int) else FAILED
 
 
 def _speak_utf8() -> None:

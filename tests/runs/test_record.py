@@ -51,7 +51,7 @@ def test_a_run_is_complete_on_disk(tmp_path):
     assert (run.directory / run.figures[0].file).read_bytes().startswith(b"<?xml")
     assert (run.directory / run.tables[0].file).read_text(encoding="utf-8") == "x,y\n1,2\n"
     assert {"python", "kexue", "numpy"} <= set(run.facts["versions"])
-    assert list(find_runs(tmp_path))[0].directory == run.directory
+    assert next(iter(find_runs(tmp_path))).directory == run.directory
     assert list(find_runs(tmp_path / "nothing")) == []
 
 

@@ -92,12 +92,12 @@ class MaxEntClassifier(ClassifierMixin, BaseEstimator):
 
     Examples
     --------
-    Of the 50 odd numbers 45 are labelled 1, of the even ones all, and the only feature says "odd and labelled 1".
-    Where no feature speaks, the model stays ignorant.
+    Of the 50 odd numbers 45 are labelled 1, no even one is, and the only feature says "odd and labelled 1". Where no
+    feature speaks, the model stays ignorant.
 
     >>> import numpy as np
     >>> x = np.arange(1, 101)
-    >>> y = (x > 9) | (x % 2 == 0)
+    >>> y = (x > 9) & (x % 2 == 1)
     >>> model = MaxEntClassifier(l2=0.0, joint_features=lambda x: np.stack([0 * x, x % 2])[:, :, None]).fit(x, y)
     >>> [round(float(p), 4) for p in model.predict_proba(np.array([1, 2]))[:, 1]]
     [0.9, 0.5]

@@ -75,7 +75,10 @@ def density_2d(
     points = dict(samples) if isinstance(samples, Mapping) else {} if samples is None else {"": samples}
     if not shown or not set(points) <= set(shown):
         raise ValueError(f"samples must have titles of panels, among {list(shown)}, got {list(points)}")
-    left, right, bottom, top = (float(edge) for edge in as_numbers(extent, "extent", dims=(1,)))
+    edges = as_numbers(extent, "extent", dims=(1,)).tolist()
+    if len(edges) != 4:
+        raise ValueError(f"extent must be four numbers, left, right, bottom and top, got {extent}")
+    left, right, bottom, top = edges
     if not (left < right and bottom < top):
         raise ValueError(f"extent must be left < right and bottom < top, got {extent}")
     resolution = check_integer(resolution, "resolution", minimum=2)

@@ -65,7 +65,7 @@ def heat_map(
     below = check_labels(columns, "columns", count=width, instead="heat_map_html")
     full = full_scale(matrix, scale)
     signed = matrix.min() < 0
-    beyond = "both" if (matrix < -full).any() else "max"
+    beyond = ("neither", "max", "min", "both")[bool(matrix.max() > full) + 2 * bool(matrix.min() < -full)]
 
     colors = require("matplotlib.colors", "report", "a figure")
     ramp = [(0.0, (*colors.to_rgb(COLORS[0]), 0.0)), (1.0, (*colors.to_rgb(COLORS[0]), 1.0))]
@@ -96,9 +96,7 @@ def heat_map(
         if below:
             turned = {"rotation": 90} if longest > 2 else {}
             axes.set_xticks(range(width), below, parse_math=False, **turned)
-        bar = figure.colorbar(
-            image, ax=axes, label=label, aspect=30, extend=beyond if abs(matrix).max() > full else "neither"
-        )
+        bar = figure.colorbar(image, ax=axes, label=label, aspect=30, extend=beyond)
         bar.outline.set(edgecolor=INK, alpha=0.5, linewidth=0.6)
         if bar.solids is not None:  # it is there for every image
             bar.solids.set_rasterized(True)  # as paths, see-through strips show their seams

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["COLORS", "INK", "encode", "panels", "style"]
 
 INK = "#7a7a7a"
-"""Colour of axes and text: its contrast is 4.3 : 1 to white and 4.2 : 1 to the near-black ground of the pages, #141619."""
+"""Colour of axes and text: its contrast is 4.3 : 1 to white and 4.2 : 1 to #141619, the near-black of the pages."""
 
 COLORS = ("#3d7fd9", "#d9662b", "#2f9467", "#b8559c", "#8a7fd6", "#a07d1c", "#4a9aa8")
 """Colours of series, told apart by those who see few colours; each has 3.2 : 1 or more to white and to near-black."""

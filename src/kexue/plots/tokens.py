@@ -207,7 +207,7 @@ def coloured_tokens(
     for token, score in zip(tokens, numbers.tolist(), strict=True):
         look = f"background:{tint(score, scale=full)};border-radius:.2em;padding:.1em .15em"
         if token in special if special is not None else _SPECIAL.fullmatch(token):
-            look += ";outline:1px dashed;outline-offset:-1px;opacity:.75"
+            look += ";outline:1px dashed;outline-offset:-1px"
         after = "<br>" if token.endswith("\n") else "<wbr>"
         marked.append(f'<span title="{score:+.4g}" style="{look}">{_visible(token)}</span>{after}')
     return (

@@ -205,6 +205,10 @@ def cross_entropy(p: Tensor, q: Tensor, dim: int = -1, *, validate: bool | None 
     IndexError
         If ``p`` or ``q`` has no dimension ``dim``.
 
+    References
+    ----------
+    Cover and Thomas, Elements of Information Theory, chapter 2, Wiley, 2006.
+
     Examples
     --------
     >>> import torch

@@ -130,25 +130,25 @@ def _neighbours(x: Tensor, k: int, norm: float) -> Tensor:
     x = x.reshape(-1, n, d)
     batch, on_cpu = len(x), x.device.type == "cpu"
     rows = max(32, (1 << (20 if on_cpu else 24)) // (n * max(1, batch)))
+    # Filled in place: small results kept between large blocks would split up the memory.
+    neighbour = torch.empty_like(x[..., 0], dtype=torch.int64)
     if norm == 2:
-        blocks = _nearest_by_product(x, k, rows)
+        _search_by_product(x, k, rows, neighbour)
     else:
-        blocks = []
         for start in range(0, n, rows):
             distance = torch.cdist(x[:, start : start + rows], x, p=math.inf)
             distance.diagonal(start, 1, 2).fill_(math.inf)
-            blocks.append(distance.topk(k, largest=False).indices[..., k - 1])
-    neighbour = torch.cat(blocks, 1)
+            neighbour[:, start : start + rows] = distance.topk(k, largest=False).indices[..., k - 1]
     if batch > 1:
         neighbour = neighbour + torch.arange(0, batch * n, n, device=x.device).unsqueeze(1)
     return neighbour.flatten()
 
 
-def _nearest_by_product(x: Tensor, k: int, rows: int) -> list[Tensor]:
-    """Position of the Euclidean k-th neighbour, in blocks of shape (batch, rows)."""
+def _search_by_product(x: Tensor, k: int, rows: int, neighbour: Tensor) -> None:
+    """Fill in the position of the Euclidean k-th neighbour, some rows at a time."""
     import torch
 
-    batch, n, d = x.shape
+    n, d = x.shape[-2:]
     # On a CPU a product in double precision costs less than ranking spare candidates of one in single precision again.
     rounded = not (x.device.type == "cpu" and x.dtype == torch.float32)
     kept = min(k + _SPARE, n - 1) if rounded else k
@@ -164,7 +164,6 @@ def _nearest_by_product(x: Tensor, k: int, rows: int) -> list[Tensor]:
         keys = torch.nn.functional.pad(keys, (0, 0, 0, width * group - n))
         squares = torch.nn.functional.pad(squares, (0, width * group - n), value=math.inf)
     keys, squares = keys.mT, squares.unsqueeze(1)
-    blocks = []
     for start, block in zip(range(0, n, rows), queries.split(rows, 1), strict=True):
         # |b|² - 2ab orders the keys of one row like the distance, from one product.
         with torch.autocast(x.device.type, enabled=False):
@@ -184,8 +183,7 @@ def _nearest_by_product(x: Tensor, k: int, rows: int) -> list[Tensor]:
             others = x.gather(1, index).unflatten(1, (-1, kept))
             exact = (others - x[:, start : start + rows].unsqueeze(2)).square().sum(-1)
             near = near.gather(2, exact.topk(k, largest=False).indices)
-        blocks.append(near[..., k - 1])
-    return blocks
+        neighbour[:, start : start + rows] = near[..., k - 1]
 
 
 def _constant(n: int, k: int, d: int, norm: float) -> float:
@@ -527,9 +525,10 @@ def _product_search(X: Floats, centred: NDArray[Any], k: int) -> Callable[[Integ
     width = -(-n // group)
     squares = np.einsum("ij,ij->i", centred, centred, dtype=np.float64)
     keys = np.zeros((d + 1, width * group), centred.dtype)
-    keys[:d, :n], keys[d, :n], keys[d, n:] = centred.T, squares, math.inf
-    queries = np.hstack([-2 * centred, np.ones((n, 1), centred.dtype)])
     rounding = np.finfo(centred.dtype)
+    # Padding further away than anything; infinity would meet the zeros that a product pads with, and warn.
+    keys[:d, :n], keys[d, :n], keys[d, n:] = centred.T, squares, rounding.max / 4
+    queries = np.hstack([-2 * centred, np.ones((n, 1), centred.dtype)])
 
     def search(rows: Integers) -> tuple[Floats, NDArray[np.bool_]]:
         gram = queries[rows] @ keys

@@ -177,7 +177,8 @@ class _Face(NamedTuple):
     centre: Tensor  # (m,)
     scale: Tensor  # (m,), the range of each feature
     basis: Tensor  # (m, r), of full column rank
-    inverse: Tensor  # (r, m), its pseudo-inverse in the units of the features: makes theta the shortest
+    left: Tensor  # (r, m), a left inverse of the basis
+    inverse: Tensor  # (r, m), its pseudo-inverse
 
 
 class _Solved(NamedTuple):
@@ -196,15 +197,18 @@ def _face(features: Tensor, states: Tensor) -> _Face:
     u, s, vh = torch.linalg.svd((f - centre[:, None]) / scale[:, None], full_matrices=False)
     rank = int((s > s[0] * max(f.shape) * torch.finfo(f.dtype).eps).sum())
     basis = scale[:, None] * u[:, :rank] * s[:rank]
-    q, r = torch.linalg.qr(basis)
-    return _Face(states, vh[:rank], centre, scale, basis, torch.linalg.solve_triangular(r, q.mT, upper=True))
+    left = (u[:, :rank] / s[:rank]).mT / scale
+    # What is redundant depends on the units of the features: theta is to be shortest in theirs.
+    redundant = torch.linalg.qr(u[:, :rank], mode="complete").Q[:, rank:] / scale[:, None]
+    q = torch.linalg.qr(redundant).Q
+    return _Face(states, vh[:rank], centre, scale, basis, left, left - (left @ q) @ q.mT)
 
 
 def _solve(problem: _Problem, rows: Tensor, states: Tensor, n_iter: Tensor) -> list[_Solved]:
     """Solve for some targets on some states, going down to faces of the hull where a target lies on one."""
     face = _face(problem.features, states)
     offset = problem.targets[rows] - face.centre
-    t = offset @ face.inverse.mT
+    t = offset @ face.left.mT
     outside = ((offset - t @ face.basis.mT) / face.scale).abs().amax(1) > problem.slack
     if outside.any():
         _refuse(problem, rows[outside][0])

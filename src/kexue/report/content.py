@@ -7,8 +7,9 @@ import csv
 import functools
 import io
 import json
+import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ from kexue.data import known_sets
 from kexue.extras import require
 from kexue.report.mathml import mathml
 from kexue.report.phrases import PHRASES, SOURCES, VERDICTS
-from kexue.runs.catalogue import Article, bibtex, citation
+from kexue.runs.catalogue import Article
+from kexue.runs.citing import bibtex, citation
 from kexue.runs.claims import Claim
 from kexue.runs.run import Figure, Run
 from kexue.runs.storage import StorageError
@@ -77,7 +79,8 @@ _RELATIONS = {"<": "<", "<=": "≤", ">": ">", ">=": "≥"}
 def _number(value: float) -> str:
     digits, _, power = f"{value:.4g}".partition("e")
     digits = digits.replace("-", "−")
-    return f"{digits} × 10{str(int(power)).translate(_RAISED)}" if power else digits
+    # Spaces that do not break: a figure stays in one line.
+    return f"{digits}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{str(int(power)).translate(_RAISED)}" if power else digits
 
 
 def claim_views(claims: Sequence[Claim]) -> list[dict[str, Any]]:
@@ -160,7 +163,6 @@ def picture_view(figure: Figure, folder: Path) -> dict[str, Any]:
         If the file is missing, is no picture, or lies outside of the folder.
     """
     return {
-        "name": figure.name,
         "caption": {"en": figure.caption.get("en", ""), "zh": figure.caption.get("zh", "")},
         "alt": figure.alt,
         "uri": _data_uri(folder, figure.file) if _may_be_printed(figure) else None,
@@ -173,19 +175,24 @@ def _may_be_printed(figure: Figure) -> bool:
 
 
 def _data_uri(folder: Path, file: str) -> str:
-    content = _inside(folder, file, tuple(_TYPES)).read_bytes()
+    content = _read_inside(folder, file, tuple(_TYPES))
     kind = _TYPES[PurePosixPath(file).suffix]
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def _inside(folder: Path, file: str, endings: tuple[str, ...]) -> Path:
-    """The path of a run's file; a run that somebody else wrote must not reach out of its folder."""
-    path = folder / file
-    if PurePosixPath(file).suffix not in endings or not path.resolve().is_relative_to(folder.resolve()):
-        raise StorageError(f"{folder}: {file!r} is not a file of this run that a page can show")
-    if not path.is_file():
-        raise StorageError(f"{path} is missing")
-    return path
+def _read_inside(folder: Path, file: str, endings: tuple[str, ...]) -> bytes:
+    """What a run's file holds; a run that somebody else wrote must not reach out of its folder."""
+    refusal = StorageError(f"{folder}: {file!r} is not a file of this run that a page can show")
+    try:
+        path = (folder / file).resolve()
+    except (OSError, TypeError, ValueError):  # no text, or one that no file can be named by
+        raise refusal from None
+    if PurePosixPath(file).suffix not in endings or not path.is_relative_to(folder.resolve()):
+        raise refusal
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"cannot read {folder / file}: {error.strerror or error}") from error
 
 
 def table_views(run: Run) -> list[dict[str, Any]]:
@@ -199,56 +206,71 @@ def table_views(run: Run) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Name, caption, head and rows.
+        Caption, head, and rows of cells: text, and whether it is a number.
 
     Raises
     ------
     StorageError
-        If a file is missing or lies outside of the run's folder.
+        If a file is missing, is no CSV in UTF-8, or lies outside of the run's folder.
     """
     views = []
     for table in run.tables:
-        text = _inside(run.directory, table.file, (".csv",)).read_text(encoding="utf-8")
-        head, *rows = list(csv.reader(io.StringIO(text))) or [[]]
+        content = _read_inside(run.directory, table.file, (".csv",))
+        try:
+            head, *rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline=""))) or [[]]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise StorageError(f"{run.directory / table.file} is damaged: {error}; {_FRESH}") from None
         caption = {"en": table.caption.get("en", ""), "zh": table.caption.get("zh", "")}
-        views.append({"name": table.name, "caption": caption, "head": head, "rows": [_cells(row) for row in rows]})
+        views.append({"caption": caption, "head": head, "rows": [[_cell(cell) for cell in row] for row in rows]})
     return views
 
 
-def _cells(row: list[str]) -> list[str]:
-    cells = []
-    for cell in row:
-        try:
-            cells.append(cell if cell.lstrip("-").isdigit() else _number(float(cell)))
-        except ValueError:
-            cells.append(cell)
-    return cells
+_FRESH = "run the study again with --fresh"
+# What Python writes for a float; `float` itself would also take words such as "infinity" and "1_000".
+_FLOAT = re.compile(r"-?([0-9]+\.[0-9]+(e[+-]?[0-9]+)?|[0-9]+e[+-]?[0-9]+)")
+_OTHER_NUMBER = re.compile(r"-?[0-9]+|nan|-?inf")
 
 
-def how_to_repeat(facts: dict[str, Any]) -> dict[str, Any]:
+def _cell(cell: str) -> dict[str, Any]:
+    if _FLOAT.fullmatch(cell):
+        return {"text": _number(float(cell)), "number": True}
+    return {"text": cell, "number": _OTHER_NUMBER.fullmatch(cell) is not None}
+
+
+def how_to_repeat(facts: dict[str, Any], where: Path) -> dict[str, Any]:
     """The command, configuration and conditions of a run.
 
     Parameters
     ----------
     facts : dict
         As ``run.json`` holds them.
+    where : Path
+        The file that holds them, for messages.
 
     Returns
     -------
     dict
-        "command", "config", and "rows" of phrase key and text.
+        "command", "config", and "rows" of phrase key and text (in both languages where it is in one at all).
+
+    Raises
+    ------
+    StorageError
+        If they are not as a run writes them.
     """
+    try:
+        return _how_to_repeat(facts)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise StorageError(f"{where} is damaged: {error!r}; {_FRESH}") from None
+
+
+def _how_to_repeat(facts: dict[str, Any]) -> dict[str, Any]:
     seed, seeds = int(facts["seed"]), int(facts.get("seeds", 1))
-    machine = facts.get("machine", {})
-    rows = [
+    rows: list[tuple[str, str | dict[str, str]]] = [
         ("seeds", ", ".join(str(number) for number in range(seed, seed + seeds))),
         ("versions", ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items())),
-        (
-            "machine",
-            f"{machine.get('system', '')}, {machine.get('processor', '')}, {machine.get('cores', '?')} cores, "
-            f"{facts.get('threads', 1)} thread(s)",
-        ),
-        ("started", f"{_moment(facts.get('started', ''))} · {float(facts.get('seconds', 0)):.0f} s"),
+        ("machine", _machine(facts.get("machine", {}), facts.get("threads", 1))),
+        ("started", _moment(facts.get("started", ""))),
+        ("took", {key: f"{float(facts.get('seconds', 0)):.0f}\N{NO-BREAK SPACE}{unit}" for key, unit in _SECONDS}),
     ]
     dataset = facts["config"].get("dataset")
     if dataset:
@@ -263,11 +285,28 @@ def how_to_repeat(facts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+_SECONDS = (("en", PHRASES["seconds"][0]), ("zh", PHRASES["seconds"][1]))
+
+
+def _machine(machine: dict[str, Any], threads: Any) -> dict[str, str]:
+    words = [str(machine[key]) for key in ("system", "processor") if machine.get(key)]
+    cores = machine.get("cores", "?")
+    many = "" if str(cores) == "1" else "s"
+    strings = "" if str(threads) == "1" else "s"
+    return {
+        "en": ", ".join([*words, f"{cores} core{many}", f"{threads} thread{strings}"]),
+        "zh": "，".join([*words, f"{cores} 核", f"{threads} 线程"]),
+    }
+
+
 def _moment(text: Any) -> str:
     try:
-        return datetime.fromisoformat(str(text)).strftime("%Y-%m-%d %H:%M UTC")
+        moment = datetime.fromisoformat(str(text))
     except ValueError:
         return str(text)
+    # A moment without a zone is one of ours, and those are UTC.
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.strftime("%Y-%m-%d %H:%M UTC")
 
 
 def article_views(articles: Sequence[Article]) -> list[dict[str, Any]]:

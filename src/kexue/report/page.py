@@ -7,9 +7,9 @@ from typing import Any
 
 from kexue.report.content import article_views, claim_views, how_to_repeat, picture_view, render, table_views
 from kexue.report.phrases import STATUSES
-from kexue.runs.catalogue import load_catalogue
+from kexue.runs.catalogue import UnknownNameError, load_catalogue
 from kexue.runs.run import Run
-from kexue.runs.storage import write_text
+from kexue.runs.storage import StorageError, write_text
 
 __all__ = ["run_fragment", "run_page", "write_run_page"]
 
@@ -32,14 +32,21 @@ def run_page(run: Run, *, home: str | None = None) -> str:
     Raises
     ------
     StorageError
-        If a file of the run is missing or damaged.
+        If a file of the run is missing or damaged, or its study is not in the catalogue.
     """
     return render("run.html", home=home, **_view(run))
 
 
 def _view(run: Run) -> dict[str, Any]:
     catalogue = load_catalogue()
-    study = catalogue.study(run.study)
+    where = run.directory / "run.json"
+    try:
+        study = catalogue.study(run.study)
+    except UnknownNameError as error:
+        raise StorageError(f"{where}: {error}") from None
+    if run.status not in STATUSES:
+        raise StorageError(f"{where} is damaged: status must be one of {', '.join(STATUSES)}, got {run.status!r}")
+    how = how_to_repeat(run.facts, where)
     claims = run.claims
     figures = [picture_view(figure, run.directory) for figure in run.figures]
     tables = table_views(run)
@@ -55,7 +62,7 @@ def _view(run: Run) -> dict[str, Any]:
         "articles": article_views([catalogue.article(slug) for slug in study.articles]),
         "figures": figures,
         "tables": tables,
-        "how": how_to_repeat(run.facts),
+        "how": how,
         "contents": [(key, key) for key in [*contents, "reproduce", "citation"]],
     }
 
@@ -72,6 +79,11 @@ def run_fragment(run: Run) -> str:
     -------
     str
         An ``<iframe>`` that holds the page.
+
+    Raises
+    ------
+    StorageError
+        As `run_page`.
     """
     from html import escape
 

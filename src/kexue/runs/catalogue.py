@@ -1,11 +1,11 @@
-"""The catalogue: which articles and studies there are; nearest names, BibTeX and citations."""
+"""The catalogue: which articles and studies there are, read strictly; and the nearest names."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -23,8 +23,6 @@ __all__ = [
     "Study",
     "Text",
     "UnknownNameError",
-    "bibtex",
-    "citation",
     "load_catalogue",
 ]
 
@@ -32,8 +30,6 @@ _EXTRAS = ("torch", "words", "estimators", "transformers", "report")
 _KINDS = ("study", "example", "design")
 _FILE = "catalogue.toml"
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
-_CONFERENCE = re.compile(r"\b(Conference|Proceedings|Workshop|Symposium|Meeting|Findings|Advances in Neural)\b")
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
 class CatalogueError(ValueError):
@@ -348,62 +344,6 @@ def load_catalogue(path: str | PathLike[str] | None = None) -> Catalogue:
     return _read(Path(path).name, Path(path).read_bytes())
 
 
-def bibtex(article: Article | Iterable[Article]) -> str:
-    """BibTeX of one or several articles and of the papers behind them.
-
-    Parameters
-    ----------
-    article : Article or iterable of Article
-        The articles. A paper that belongs to several is written once.
-
-    Returns
-    -------
-    str
-        An ``@misc`` entry for each article, then the papers: ``@inproceedings``, ``@article``, or ``@misc`` for a
-        preprint. Keys are ASCII; special characters of text are escaped; titles keep their capitals.
-
-    Examples
-    --------
-    >>> print(bibtex(load_catalogue().article("project-euler-454")))
-    @misc{su2014-project-euler-454,
-      author = {Su, Jianlin},
-      title = {{Project Euler 454:五天攻下“擂台”}},
-      howpublished = {Scientific Spaces (科学空间)},
-      year = {2014},
-      month = jun,
-      url = {https://kexue.fm/archives/2665},
-      note = {By 苏剑林, in Chinese. English title: Project Euler 454: five days to take the ring},
-    }
-    <BLANKLINE>
-    """
-    articles = [article] if isinstance(article, Article) else list(article)
-    papers = {paper.key: paper for one in articles for paper in one.papers}
-    return "\n".join([*map(_article_entry, articles), *map(_paper_entry, papers.values())])
-
-
-def citation(article: Article) -> str:
-    """One line of plain text that cites an article.
-
-    Parameters
-    ----------
-    article : Article
-        The article.
-
-    Returns
-    -------
-    str
-        Author, title with its translation, blog, date and address.
-
-    Examples
-    --------
-    >>> print(citation(load_catalogue().article("eclipse-diary")))
-    Su, Jianlin (苏剑林). 《日食记》 [Diary of an eclipse]. Scientific Spaces (科学空间), 2020-06-21.
-    """
-    title = f"《{article.title.zh}》 [{article.title.en}]"
-    address = f" {article.url}" if article.url else ""
-    return f"Su, Jianlin (苏剑林). {title}. Scientific Spaces (科学空间), {article.date}.{address}"
-
-
 @cache
 def _packaged() -> Catalogue:
     return _read(_FILE, files("kexue.runs").joinpath(_FILE).read_bytes())
@@ -659,62 +599,7 @@ def _unknown(what: str, text: str, names: Sequence[str], archives: Sequence[str]
     raise UnknownNameError(f"unknown {what} {_show(text)}; {advice}")
 
 
-# --------------------------------------------------------------------------------------------------------------- BibTeX
-
-# BibTeX counts braces even behind a backslash, hence the commands for them.
-_ESCAPES: Mapping[int, str] = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "{": r"\textbraceleft{}",
-        "}": r"\textbraceright{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        **{character: f"\\{character}" for character in "&%_#$"},
-    }
-)
-
-
 def _ascii(text: str) -> str:
     """Lower-case ASCII letters and digits of a text, accents taken off."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
     return re.sub(r"[^a-z0-9]", "", plain.lower())
-
-
-def _braced(value: str | None, *, verbatim: bool = False) -> str | None:
-    if value is None:
-        return None
-    return f"{{{value}}}" if verbatim else f"{{{value.translate(_ESCAPES)}}}"
-
-
-def _entry(kind: str, key: str, fields: Mapping[str, str | None]) -> str:
-    lines = [f"  {name} = {value}," for name, value in fields.items() if value is not None]
-    return "\n".join([f"@{kind}{{{key},", *lines, "}", ""])
-
-
-def _article_entry(article: Article) -> str:
-    fields = {
-        "author": "{Su, Jianlin}",
-        "title": f"{{{_braced(article.title.zh)}}}",
-        "howpublished": "{Scientific Spaces (科学空间)}",
-        "year": f"{{{article.date.year}}}",
-        "month": _MONTHS[article.date.month - 1],
-        "url": _braced(article.url, verbatim=True),
-        "note": _braced(f"By 苏剑林, in Chinese. English title: {article.title.en}"),
-    }
-    return _entry("misc", f"su{article.date.year}-{article.slug}", fields)
-
-
-def _paper_entry(paper: Paper) -> str:
-    conference = paper.venue is not None and _CONFERENCE.search(paper.venue) is not None
-    kind = "misc" if paper.venue is None else "inproceedings" if conference else "article"
-    fields = {
-        "author": _braced(" and ".join(paper.authors)),
-        "title": f"{{{_braced(paper.title)}}}",
-        "booktitle" if conference else "journal": _braced(paper.venue),
-        "year": f"{{{paper.year}}}",
-        "doi": _braced(paper.doi, verbatim=True),
-        "eprint": _braced(paper.arxiv, verbatim=True),
-        "archiveprefix": None if paper.arxiv is None else "{arXiv}",
-        "url": _braced(paper.url, verbatim=True),
-    }
-    return _entry(kind, paper.key, fields)

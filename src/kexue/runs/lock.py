@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -45,18 +46,15 @@ class Lock:
 
     def __enter__(self) -> Lock:
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            _lock(handle)
-        except OSError:
+        if not _obtain(handle):
             holder = self._holder(handle)
             os.close(handle)
-            raise LockedError(
-                f"another process{holder} is working on {self.path.parent}; wait for it or stop it"
-            ) from None
-        os.ftruncate(handle, 0)
-        os.lseek(handle, _OFFSET, os.SEEK_SET)
-        os.write(handle, str(os.getpid()).encode("ascii"))
+            raise LockedError(f"another process{holder} is working on {self.path.parent}; wait for it or stop it")
         self._handle = handle
+        with contextlib.suppress(OSError):  # the number of the holder is a courtesy: on a full disk there is none
+            os.ftruncate(handle, 0)
+            os.lseek(handle, _OFFSET, os.SEEK_SET)
+            os.write(handle, str(os.getpid()).encode("ascii"))
         return self
 
     def __exit__(
@@ -100,6 +98,23 @@ class Lock:
             if pid.isdigit():
                 return f" ({pid})"
         return ""
+
+
+# Whoever looks at a run's state (`Lock.held_elsewhere`) holds its lock for an instant: that is no reason to give up.
+_PATIENCE = 0.2
+
+
+def _obtain(handle: int) -> bool:
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            _lock(handle)
+        except OSError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
 
 
 if sys.platform == "win32":

@@ -15,13 +15,13 @@ from typing import Any, Protocol, TypeVar
 
 from kexue.runs.claims import Claim, complete, judge
 from kexue.runs.lock import Lock
-from kexue.runs.run import Run, machine, versions
+from kexue.runs.run import Run, machine, read_metrics, versions
 from kexue.runs.storage import (
+    UNFINISHED,
     StorageError,
     append_line,
     plain,
     read_json,
-    read_lines,
     write_bytes,
     write_json,
     write_text,
@@ -35,6 +35,12 @@ Texts = str | dict[str, str]
 """A text in English, or in both languages under "en" and "zh"."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._=,+-]*(/[a-z0-9][a-z0-9._=,+-]*)*", re.IGNORECASE)
+
+
+# What a run writes. run.json goes first when it is cleared: a folder that is half cleared must not look like a run.
+_FILES = ("run.json", "metrics.jsonl", "claims.json", "report.html", "log.txt")
+_FOLDERS = ("finished", "tables", "figures", "models")
+_OURS = {"lock", *_FILES, *_FOLDERS}
 
 
 class OtherConditionsError(RuntimeError):
@@ -191,30 +197,46 @@ class Record:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._lock.__enter__()
-        except OSError as error:
-            raise StorageError(f"cannot write {self.directory}: {error.strerror or error}") from error
-        try:
             self._begin()
+        except OSError as error:
+            self._lock.__exit__(None, None, None)
+            raise StorageError(f"cannot write {self.directory}: {error.strerror or error}") from error
         except BaseException:
             self._lock.__exit__(None, None, None)
             raise
         return self
 
     def _begin(self) -> None:
-        if self._fresh:
+        there = (self.directory / "run.json").exists()
+        if self._fresh and not there and any(path.name not in _OURS for path in self.directory.glob("[!.]*")):
+            raise StorageError(f"{self.directory} holds no run.json, so it is no run of ours and is not cleared")
+        if self._fresh or not there:  # without run.json, the rest is what a --fresh has left that was interrupted
             self._clear()
-        if (self.directory / "run.json").exists():
+        else:
+            self._look_back()
+        if self.finished:
+            return
+        # What a killed process left behind.
+        for path in self.directory.rglob(f".*{UNFINISHED}"):
+            path.unlink()
+        (self.directory / "log.txt").unlink(missing_ok=True)
+        self._entered = time.monotonic()
+        self._write_facts()
+
+    def _look_back(self) -> None:
+        """Learn from the folder what had been done before."""
+        try:
             before = Run(self.directory)
             if before.facts["status"] == "finished":
                 self.finished = True
                 return
             self._refuse_other_conditions(before)
-            self._facts["started"] = before.facts.get("started", self._facts["started"])
-            self._spent = before.seconds
-        for entry in read_lines(self.directory / "metrics.jsonl", repair=True):
-            self._known.add((entry["name"], entry.get("step"), entry.get("seed")))
-        self._entered = time.monotonic()
-        self._write_facts()
+            metrics = read_metrics(self.directory / "metrics.jsonl", repair=True)
+        except StorageError as error:
+            raise StorageError(f"{error}; start over with --fresh") from None
+        self._known.update((entry["name"], entry["step"], entry["seed"]) for entry in metrics)
+        self._facts["started"] = before.facts.get("started", self._facts["started"])
+        self._spent = before.seconds
 
     def _refuse_other_conditions(self, before: Run) -> None:
         then = {**_texts(before.facts.get("versions")), "threads": str(before.facts.get("threads"))}
@@ -232,13 +254,11 @@ class Record:
 
     def _clear(self) -> None:
         """Remove what a run writes, and nothing else."""
-        if any(path.name != "lock" for path in self.directory.iterdir()) and not (self.directory / "run.json").exists():
-            raise StorageError(f"{self.directory} holds no run.json, so it is no run of ours and is not cleared")
-        # run.json goes first: a folder that is half cleared must not look like a run.
-        for name in ("run.json", "metrics.jsonl", "claims.json", "report.html", "log.txt"):
+        for name in _FILES:
             (self.directory / name).unlink(missing_ok=True)
-        for name in ("finished", "tables", "figures", "models"):
-            shutil.rmtree(self.directory / name, ignore_errors=True)
+        for name in _FOLDERS:
+            if (self.directory / name).is_dir():
+                shutil.rmtree(self.directory / name)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
         try:

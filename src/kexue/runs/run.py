@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +19,7 @@ from kexue.runs.claims import Claim, ClaimsError, headline, read_claims
 from kexue.runs.lock import Lock
 from kexue.runs.storage import StorageError, read_json, read_lines
 
-__all__ = ["Figure", "Run", "Table", "find_runs", "machine", "run_directory", "versions"]
+__all__ = ["Figure", "Run", "Table", "find_runs", "machine", "read_metrics", "run_directory", "versions"]
 
 # Packages whose version can change a result.
 _PACKAGES = ("numpy", "scipy", "torch", "scikit-learn", "numba", "transformers", "accelerate")
@@ -79,6 +79,10 @@ class Run:
         missing = [key for key in ("status", "study", "preset", "config", "seed") if key not in _as_dict(self.facts)]
         if missing:
             raise StorageError(f"{self.directory / 'run.json'} is damaged: {', '.join(missing)} missing")
+        try:
+            _ = self.config, self.seconds, self.figures, self.tables
+        except (TypeError, ValueError) as error:
+            raise StorageError(f"{self.directory / 'run.json'} is damaged: {error}") from None
 
     def __repr__(self) -> str:
         return f"<Run {self.study} {self.preset}, {self.status}: {self.directory}>"
@@ -131,8 +135,7 @@ class Run:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """Every measured figure: name, step, seed, value, in the order in which they were measured."""
-        entries = read_lines(self.directory / "metrics.jsonl")
-        return [{**entry, "value": float(entry["value"])} for entry in entries]
+        return read_metrics(self.directory / "metrics.jsonl")
 
     @property
     def figures(self) -> list[Figure]:
@@ -148,6 +151,36 @@ class Run:
     def headline(self) -> dict[str, int]:
         """Verdicts of the claims that are not ours, counted."""
         return headline(self.claims)
+
+
+def read_metrics(path: Path, *, repair: bool = False) -> list[dict[str, Any]]:
+    """Read the figures that a run has measured.
+
+    Parameters
+    ----------
+    path : Path
+        The run's ``metrics.jsonl``; a missing one holds none.
+    repair : bool, default False
+        Whether a last line that was cut off is removed from the file.
+
+    Returns
+    -------
+    list of dict
+        "name", "step", "seed" and "value", in the order in which they were measured.
+
+    Raises
+    ------
+    StorageError
+        If a line other than an unfinished last one is no figure.
+    """
+    entries = read_lines(path, repair=repair)
+    for number, entry in enumerate(entries, 1):
+        try:
+            entry.update(name=str(entry["name"]), value=float(entry["value"]))
+            entry.setdefault("step"), entry.setdefault("seed")
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise StorageError(f"{path} is damaged: line {number} is no measured figure") from None
+    return entries
 
 
 def _as_dict(value: Any) -> dict[str, Any]:
@@ -180,13 +213,15 @@ def run_directory(root: Path, study: str, preset: str, seed: int, config: Any, d
     return root / study / f"{preset}-s{seed}-{digest}"
 
 
-def find_runs(root: Path) -> Iterable[Run]:
+def find_runs(root: Path, *, damaged: Callable[[StorageError], object] | None = None) -> Iterable[Run]:
     """The runs below a folder, oldest first; what is not a readable run is passed over.
 
     Parameters
     ----------
     root : Path
         Folder of all runs; it need not exist.
+    damaged : callable, optional
+        Told of each run that is passed over.
 
     Returns
     -------
@@ -197,8 +232,9 @@ def find_runs(root: Path) -> Iterable[Run]:
     for path in root.glob("*/*/run.json"):
         try:
             found.append(Run(path.parent))
-        except StorageError:
-            continue
+        except StorageError as error:
+            if damaged is not None:
+                damaged(error)
     return sorted(found, key=lambda run: str(run.facts.get("started", "")))
 
 

@@ -11,7 +11,11 @@ from kexue.runs.claims import Claim, ClaimsError, headline, read_claims
 from kexue.runs.run import Figure, Run
 from kexue.runs.storage import StorageError, read_json, write_bytes, write_json
 
-__all__ = ["Shipped", "read_shipped", "ship"]
+__all__ = ["ShipError", "Shipped", "read_shipped", "ship"]
+
+
+class ShipError(ValueError):
+    """A run that must not be shipped; the message is one line that says why."""
 
 
 @dataclass(frozen=True)
@@ -67,18 +71,18 @@ def ship(run: Run, folder: Path, *, quick_seconds: float | None) -> Path:
 
     Raises
     ------
-    ValueError
+    ShipError
         If the run is not a finished standard run that decides its claims.
     StorageError
         If the disk refuses.
     """
     if run.status != "finished" or run.preset != "standard":
-        raise ValueError(
+        raise ShipError(
             f"only a finished standard run is shipped, got a {run.status} {run.preset} run: {run.directory}"
         )
     claims = run.claims
     if not claims or any(claim.indicative for claim in claims):
-        raise ValueError(f"only decided claims are shipped; {run.directory} holds none, or some that are indicative")
+        raise ShipError(f"only decided claims are shipped; {run.directory} holds none, or some that are indicative")
     figure = run.figures[0] if run.figures else None
     entry = None
     if figure is not None:

@@ -13,6 +13,10 @@ from typing import Any
 __all__ = ["StorageError", "append_line", "plain", "read_json", "read_lines", "write_bytes", "write_json", "write_text"]
 
 
+UNFINISHED = ".part"
+"""Ending of a file that is being written; a process that is killed meanwhile leaves it behind."""
+
+
 class StorageError(RuntimeError):
     """A file of a run that cannot be read or written; the message is one line that names it."""
 
@@ -74,7 +78,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()

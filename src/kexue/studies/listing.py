@@ -12,6 +12,7 @@ from kexue.runs.catalogue import Article, Text, UnknownNameError, load_catalogue
 from kexue.runs.claims import Claim
 from kexue.runs.run import Run, find_runs
 from kexue.runs.shipped import read_shipped
+from kexue.runs.storage import StorageError
 from kexue.studies.runner import VERDICTS, built
 
 __all__ = ["brief", "data_check", "data_listing", "listing", "outcome"]
@@ -66,7 +67,10 @@ def _last(run: Run | None) -> str:
         return "–"
     if run.status != "finished":
         return f"{run.preset}, {run.status}"
-    return f"{run.preset}, {_counts(run.headline)}"
+    try:
+        return f"{run.preset}, {_counts(run.headline)}"
+    except StorageError:
+        return f"{run.preset}, damaged"
 
 
 def _counts(counts: dict[str, int]) -> str:

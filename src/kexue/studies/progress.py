@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -65,14 +66,19 @@ class StandardErrorProgress:
         whole = "" if total is None else f"/{total}"
         shown = time.monotonic()
         done = 0
-        print(f"{description}: 0{whole}", file=stream, flush=True)
+        _say(f"{description}: 0{whole}", stream)
         for item in items:
             yield item
             done += 1
             if time.monotonic() - shown >= _SECONDS_BETWEEN_LINES and done != total:
                 shown = time.monotonic()
-                print(f"{description}: {done}{whole}", file=stream, flush=True)
-        print(f"{description}: {done}{whole}", file=stream, flush=True)
+                _say(f"{description}: {done}{whole}", stream)
+        _say(f"{description}: {done}{whole}", stream)
+
+
+def _say(line: str, stream: TextIO) -> None:
+    with contextlib.suppress(BrokenPipeError):  # nobody listens any more: no reason to stop the work
+        print(line, file=stream, flush=True)
 
 
 def report_bytes(stream: TextIO) -> Callable[[str, int, int | None], None]:
@@ -98,6 +104,6 @@ def report_bytes(stream: TextIO) -> Callable[[str, int, int | None], None]:
             return
         last = now
         whole = f" of {expected / 1e6:.1f}" if expected else ""
-        print(f"{name}: {there / 1e6:.1f}{whole} MB", file=stream, flush=True)
+        _say(f"{name}: {there / 1e6:.1f}{whole} MB", stream)
 
     return say

@@ -12,14 +12,15 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
+from numbers import Integral, Real
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from kexue.extras import MissingExtraError, missing_extras
-from kexue.runs.catalogue import load_catalogue
+from kexue.runs.catalogue import UnknownNameError, load_catalogue
 from kexue.runs.record import Progress, Record
 from kexue.runs.run import Run, run_directory
 from kexue.runs.storage import StorageError, write_text
@@ -92,10 +93,16 @@ def load_study(key: str | int) -> tuple[str, ModuleType]:
     >>> load_study(3534)[0]
     'maxent'
     """
+    catalogue = load_catalogue()
     try:
-        name = load_catalogue().study(key).name
-    except KeyError as error:
-        raise CallError(str(error)) from None
+        name = catalogue.study(key).name
+    except UnknownNameError as error:
+        # Of an article's several studies, the only one that can be run is meant.
+        several = next((a.studies for a in catalogue.articles if str(key) in (a.slug, str(a.archive))), ())
+        ready = [study for study in several if study in built()]
+        if len(ready) != 1:
+            raise CallError(str(error)) from None
+        name = ready[0]
     if name not in built():
         raise CallError(f"the study {name!r} is planned and not built yet; built are: {', '.join(built())}")
     return name, importlib.import_module(f"kexue.studies.{_module(name)}")
@@ -178,6 +185,8 @@ def run(
         If the study needs packages that are not installed.
     StudyError
         If the study failed.
+    DataError
+        If the data set has an unknown name, or is missing or damaged.
     LockedError, OtherConditionsError, StorageError
         If the run's folder is in use, was begun under other conditions, or cannot be written.
     """
@@ -189,6 +198,9 @@ def run(
             near = get_close_matches(field, known, n=1)
             guess = f"; did you mean {near[0]!r}?" if near else ""
             raise CallError(f"{name} has the fields {', '.join(known)}, got {field!r}{guess}")
+    expected = get_type_hints(type(config))
+    for field, value in fields.items():
+        fields[field] = _checked(f"{name}: {field}", value, expected[field])
     try:
         config = dataclasses.replace(config, **fields)
     except (TypeError, ValueError) as error:
@@ -207,6 +219,34 @@ def run(
     )
 
 
+def _checked(what: str, value: Any, expected: Any) -> Any:
+    """The value as a configuration holds it, if it is of the expected kind."""
+    if get_origin(expected) is Literal:
+        choices = get_args(expected)
+        if value not in choices:
+            near = get_close_matches(str(value), [str(choice) for choice in choices], n=1)
+            guess = f"; did you mean {near[0]!r}?" if near else ""
+            raise CallError(f"{what} must be one of {', '.join(map(repr, choices))}, got {value!r}{guess}")
+    elif get_origin(expected) is tuple:
+        if not isinstance(value, tuple | list):
+            raise CallError(f"{what} must be a list or a tuple, got {value!r}")
+        return tuple(_checked(what, item, get_args(expected)[0]) for item in value)
+    elif expected in _KINDS:
+        kind, words = _KINDS[expected]
+        if not isinstance(value, kind) or (isinstance(value, bool) and expected is not bool):
+            raise CallError(f"{what} must be {words}, got {value!r}")
+        return expected(value)  # numpy's numbers become plain ones
+    return value
+
+
+_KINDS: dict[Any, tuple[type, str]] = {
+    bool: (bool, "True or False"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "a text"),
+}
+
+
 def execute(
     name: str,
     module: ModuleType,
@@ -221,9 +261,9 @@ def execute(
     progress: Progress | None,
 ) -> StudyRun:
     """Run a study whose name, preset and configuration are known to be right."""
-    if seed < 0:
+    if _checked("seed", seed, int) < 0:
         raise CallError(f"seed must be 0 or more, got {seed}")
-    if threads < 1:
+    if _checked("threads", threads, int) < 1:
         raise CallError(f"threads must be 1 or more, got {threads}")
     if getattr(config, "seeds", 1) < 1:
         raise CallError(f"seeds must be 1 or more, got {config.seeds}")
@@ -252,12 +292,12 @@ def execute(
     )
     with _one_way_to_stop(), record:
         if not record.finished:
-            _limit_threads(threads)
             try:
-                module.run(config, record)
+                with _limited_threads(threads):
+                    module.run(config, record)
             except (StorageError, MissingExtraError):
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # a study must not end the caller's process
                 raise StudyError(_log(directory, error)) from error
             record.finish()
         if not (directory / "report.html").exists():
@@ -285,19 +325,36 @@ def _command(name: str, module: ModuleType, preset: str, config: Any, *, seed: i
     return shlex.join(words)
 
 
-def _limit_threads(threads: int) -> None:
-    # Libraries that are loaded later read the environment; those that are there already are told.
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[variable] = str(threads)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)
-    if importlib.util.find_spec("threadpoolctl") is not None:
-        from threadpoolctl import threadpool_limits
-
-        threadpool_limits(limits=threads)
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-def _log(directory: Path, error: Exception) -> str:
+@contextmanager
+def _limited_threads(threads: int) -> Iterator[None]:
+    """Libraries that are loaded meanwhile read the environment; those that are there already are told."""
+    torch = sys.modules.get("torch")
+    torch_threads = None if torch is None else torch.get_num_threads()
+    environment = {variable: os.environ.get(variable) for variable in _THREADS}
+    with ExitStack() as stack:
+        if importlib.util.find_spec("threadpoolctl") is not None:
+            from threadpoolctl import threadpool_limits
+
+            stack.enter_context(threadpool_limits(limits=threads))
+        os.environ.update(dict.fromkeys(_THREADS, str(threads)))
+        if torch is not None:
+            torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            if torch is not None:
+                torch.set_num_threads(torch_threads)
+            for variable, value in environment.items():
+                if value is None:
+                    del os.environ[variable]
+                else:
+                    os.environ[variable] = value
+
+
+def _log(directory: Path, error: BaseException) -> str:
     path = directory / "log.txt"
     lines = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,189 @@
+"""What every tensor function must do: add a row to the table, and the function is held to it."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+
+class Row(NamedTuple):
+    """A function under contract."""
+
+    name: str
+    """Dotted name under ``kexue``; imported when its tests run."""
+    inputs: Callable[[], tuple[Tensor, ...]]
+    """Example inputs in float64, without batch dimensions."""
+    corners: tuple[Callable[[], tuple[Tensor, ...]], ...] = ()
+    """Inputs at which the gradient must be finite."""
+    options: dict[str, Any] = {}  # noqa: RUF012
+    """Keyword arguments."""
+    broadcasts: bool = False
+    """Whether the inputs broadcast against one another."""
+    unchecked: dict[str, Any] = {"validate": False}  # noqa: RUF012
+    """Further arguments, for inputs that are off by rounding or by the step of a numerical derivative."""
+
+
+def _noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def _p(n: int = 5, seed: int = 0) -> Tensor:
+    return torch.softmax(_noise(n, seed=seed), -1)
+
+
+def _table() -> Tensor:
+    return torch.softmax(_noise(12), -1).reshape(3, 4)
+
+
+def _pair() -> tuple[Tensor, ...]:
+    return _p(), _p(seed=1)
+
+
+def _corner(*values: list[float]) -> Callable[[], tuple[Tensor, ...]]:
+    return lambda: tuple(torch.tensor(value, dtype=torch.float64) for value in values)
+
+
+ONE, ZERO, HALF = [0.0, 1.0, 0.0], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]
+TABLE = _corner([[0.5, 0.0, 0.0], [0.25, 0.25, 0.0], [0.0, 0.0, 0.0]])
+
+ROWS = [
+    Row("probability.entropy.entropy", lambda: (_p(),), (_corner(ONE), _corner(ZERO))),
+    Row("probability.entropy.entropy", lambda: (_p(),), options={"base": 2}),
+    Row("probability.entropy.entropy_from_logits", lambda: (_noise(5),), (_corner([-torch.inf, 1e4, 0.0]),)),
+    Row("probability.entropy.kl_divergence", _pair, (_corner(ONE, HALF), _corner(HALF, HALF)), broadcasts=True),
+    Row("probability.entropy.cross_entropy", _pair, (_corner(ONE, HALF), _corner(HALF, HALF)), broadcasts=True),
+    Row("probability.entropy.js_divergence", _pair, (_corner(ONE, ZERO), _corner(ZERO, HALF)), broadcasts=True),
+    Row("probability.entropy.conditional_entropy", lambda: (_table(),), (TABLE,)),
+    Row("probability.entropy.mutual_information", lambda: (_table(),), (TABLE,)),
+    Row("probability.knn.knn_entropy", lambda: (_noise(12, 2),), options={"k": 2}),
+]
+rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name + "".join(f"-{key}" for key in row.options))
+
+
+def function_of(row: Row, *, checked: bool = True) -> Callable[..., Tensor]:
+    module, _, name = f"kexue.{row.name}".rpartition(".")
+    function = getattr(importlib.import_module(module), name)
+    options = row.options if checked else {**row.options, **row.unchecked}
+    return lambda *inputs: function(*inputs, **options)
+
+
+def batch_of(row: Row, size: int = 3) -> tuple[Tensor, ...]:
+    """A batch of slightly different inputs, each as valid as the example: a mixture of probabilities is one."""
+    weights = torch.linspace(0.6, 1.0, size, dtype=torch.float64)
+    return tuple(torch.stack([w * x + (1 - w) * x.flip(-1) for w in weights]) for x in row.inputs())
+
+
+@rows
+def test_leading_dimensions_are_a_batch(row: Row) -> None:
+    function, inputs = function_of(row), batch_of(row, 6)
+    whole = function(*inputs)
+    each = torch.stack([function(*one) for one in zip(*inputs, strict=True)])
+    torch.testing.assert_close(whole, each)
+    folded = function(*(x.reshape(2, 3, *x.shape[1:]) for x in inputs))
+    torch.testing.assert_close(folded, whole.reshape(2, 3, *whole.shape[1:]))
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.broadcasts], ids=lambda row: row.name)
+def test_inputs_broadcast(row: Row) -> None:
+    function, inputs = function_of(row), batch_of(row)
+    for turn in range(len(inputs)):
+        mixed = tuple(x if i == turn else x[0] for i, x in enumerate(inputs))
+        full = tuple(x if i == turn else x[:1].expand_as(x).clone() for i, x in enumerate(inputs))
+        torch.testing.assert_close(function(*mixed), function(*full))
+
+
+@rows
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_dtype_and_device_are_kept(row: Row, dtype: torch.dtype) -> None:
+    function = function_of(row)
+    inputs = tuple(x.to(dtype).requires_grad_() for x in row.inputs())
+    value = function(*inputs)
+    assert value.dtype is dtype
+    assert value.device == inputs[0].device
+    gradients = torch.autograd.grad(value.sum(), inputs)
+    assert all(gradient.dtype is dtype and gradient.isfinite().all() for gradient in gradients)
+    # Half precision is computed in single precision: only the rounding of the inputs and of the result is left.
+    wider = torch.float64 if dtype.itemsize >= 4 else torch.float32
+    exact = function_of(row, checked=False)(*(x.detach().to(wider) for x in inputs))
+    torch.testing.assert_close(value.detach(), exact.to(dtype))
+
+
+@rows
+def test_inputs_stay_as_they_are(row: Row) -> None:
+    inputs = batch_of(row)
+    copies = tuple(x.clone() for x in inputs)
+    function_of(row)(*inputs)
+    assert all(torch.equal(x, copy) for x, copy in zip(inputs, copies, strict=True))
+
+
+@rows
+def test_gradients_are_right(row: Row) -> None:
+    inputs = tuple(x.requires_grad_() for x in batch_of(row, 2))
+    assert torch.autograd.gradcheck(function_of(row, checked=False), inputs)
+
+
+@pytest.mark.parametrize(
+    ("row", "corner"),
+    [(row, corner) for row in ROWS for corner in row.corners],
+    ids=lambda value: value.name if isinstance(value, Row) else "",
+)
+def test_gradients_at_the_corners_are_finite(row: Row, corner: Callable[[], tuple[Tensor, ...]]) -> None:
+    inputs = tuple(x.requires_grad_() for x in corner())
+    gradients = torch.autograd.grad(function_of(row)(*inputs).sum(), inputs)
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@rows
+def test_vmap_and_jacrev(row: Row) -> None:
+    function, inputs = function_of(row), batch_of(row)
+    torch.testing.assert_close(torch.func.vmap(function)(*inputs), function(*inputs))
+    jacobian = torch.func.vmap(torch.func.jacrev(lambda *x: function(*x).sum()))(*inputs)
+    leaf = inputs[0].clone().requires_grad_()
+    torch.testing.assert_close(jacobian, torch.autograd.grad(function(leaf, *inputs[1:]).sum(), leaf)[0])
+
+
+class _Module(torch.nn.Module):
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.function(*inputs)
+
+
+@rows
+def test_export(row: Row) -> None:
+    inputs = batch_of(row)
+    program = torch.export.export(_Module(function_of(row)), inputs)
+    torch.testing.assert_close(program.module()(*inputs), function_of(row)(*inputs))
+
+
+def compiled_like_eager(row: Row, backend: str) -> None:
+    torch.compiler.reset()
+    function = function_of(row)
+    eager = tuple(x.clone().requires_grad_() for x in batch_of(row))
+    compiled = tuple(x.clone().requires_grad_() for x in batch_of(row))
+    expected, value = function(*eager), torch.compile(function, fullgraph=True, backend=backend)(*compiled)
+    torch.testing.assert_close(value, expected)
+    for ours, theirs in zip(
+        torch.autograd.grad(value.sum(), compiled), torch.autograd.grad(expected.sum(), eager), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+@rows
+def test_one_graph_is_captured(row: Row) -> None:
+    compiled_like_eager(row, "aot_eager")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit.*is deprecated:DeprecationWarning")  # inside torch._inductor
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+def test_generated_code_computes_the_same() -> None:
+    compiled_like_eager(ROWS[2], "inductor")
