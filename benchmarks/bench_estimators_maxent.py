@@ -27,8 +27,9 @@ def cases() -> list[dict[str, Any]]:
     generator = np.random.default_rng(0)
     dense = generator.standard_normal((20_000, 100))
     label = (dense[:, :10] + generator.gumbel(0, 2, (20_000, 10))).argmax(1)
-    words = sparse.random_array((20_000, 20_000), density=2e-3, format="csr", rng=generator)
-    topic = np.asarray(words[:, :2000].reshape(20_000, 2000) @ generator.standard_normal((2000, 5))).argmax(1)
+    entries = np.repeat(np.arange(20_000), 40), generator.integers(0, 20_000, 800_000)
+    words = sparse.csr_array((np.ones(800_000), entries), shape=(20_000, 20_000))
+    topic = (words[:, :2000] @ generator.standard_normal((2000, 5))).argmax(1)
     return [
         _regression("digits binarised, 1797×64, 10 classes", lit, digit, 1e-4),
         _regression("normal, dense 20000×100, 10 classes", dense, label, 1e-4),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import gc
 import importlib.util
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -262,3 +264,33 @@ class TestCommand:
             command.main(["--rounds", "0"])
         assert error.value.code == 2
         assert "--rounds must be at least 1, got 0" in capsys.readouterr().err
+
+    def test_measures_prints_and_writes(self, tmp_path: Path) -> None:
+        folder = tmp_path / "benchmarks"
+        folder.mkdir()
+        for name in ("__main__.py", "compare.py"):
+            shutil.copy(ROOT / name, folder)
+        (folder / "bench_tiny.py").write_text(
+            "def gone():\n    import a_module_that_nobody_has\n"
+            "def cases():\n"
+            "    return [{'name': 'tiny: ' + name, 'scale': 'n=3', 'target': '>= 0.001x', 'ours': int,\n"
+            "             'peers': {'loop [1]': int, 'gone': gone}} for name in ('first', 'second')]\n",
+            encoding="utf-8",
+        )
+        (folder / "bench_absent.py").write_text("import a_module_that_nobody_has\n", encoding="utf-8")
+
+        def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+            line = [sys.executable, "-m", "benchmarks", *arguments]
+            return subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", check=False)
+
+        done = command("second", "--rounds", "1", "--write")
+        assert done.returncode == 0, done.stderr
+        assert "loop" in done.stdout
+        assert "bench_absent: not measured, a_module_that_nobody_has is missing" in done.stderr
+        results = (folder / "RESULTS.md").read_text(encoding="utf-8")
+        assert "| tiny: second | n=3 | loop [1] |" in results
+        assert 'not measured: pip install "kexue[bench]"' in results
+        assert "first" not in results.split("| --- |")[1]
+        nothing = command("no such part")
+        assert nothing.returncode == 2
+        assert "no case matches 'no such part'" in nothing.stderr

@@ -11,6 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
+# The compiler of torch opens files without naming their encoding.
+pytestmark = pytest.mark.filterwarnings("ignore::EncodingWarning:torch")
+
 
 class Row(NamedTuple):
     """A function under contract."""

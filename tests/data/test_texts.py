@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kexue.data import DataError, bags_of_words, synthetic_bags_of_words
+from kexue.data import DataError, bags_of_words, observed_pairs, synthetic_bags_of_words
 
 
 def test_generated_texts_have_the_stated_form():
@@ -50,3 +50,15 @@ def test_a_folder_is_read(tmp_path):
 def test_what_is_no_such_folder_is_told(tmp_path):
     with pytest.raises(DataError, match="not a folder with one folder a class"):
         bags_of_words(tmp_path, 10)
+
+
+def test_observed_pairs_are_those_that_occur():
+    counts, labels = synthetic_bags_of_words(40, texts=30, classes=3, length=8, seed=2)
+    first, second, third = (matrix.toarray() for matrix in observed_pairs(counts, labels)(counts))
+    dense = counts.toarray()
+    pairs = sum(int((dense[labels == k].sum(0) > 0).sum()) for k in range(3))
+    assert first.shape == (30, pairs)
+    # No feature belongs to two classes, and under its own label a text shows all its words.
+    assert not ((first.sum(0) > 0) & (second.sum(0) > 0)).any()
+    own = np.stack([first, second, third])[labels, np.arange(30)]
+    assert np.array_equal(own.sum(1), dense.sum(1))

@@ -4,7 +4,7 @@ from kexue.data.digits import Digits, digits
 from kexue.data.fetch import get
 from kexue.data.location import FileCheck, Location, check, data_folders, describe, fingerprint, locate, user_folder
 from kexue.data.sets import DataError, DataFile, DataSet, UnknownDataSetError, known_set, known_sets
-from kexue.data.texts import bags_of_words, synthetic_bags_of_words
+from kexue.data.texts import bags_of_words, observed_pairs, synthetic_bags_of_words
 
 __all__ = [
     "DataError",
@@ -24,6 +24,7 @@ __all__ = [
     "known_set",
     "known_sets",
     "locate",
+    "observed_pairs",
     "synthetic_bags_of_words",
     "user_folder",
 ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from kexue.data.sets import DataError
 from kexue.extras import require
 
-__all__ = ["bags_of_words", "synthetic_bags_of_words"]
+__all__ = ["bags_of_words", "observed_pairs", "synthetic_bags_of_words"]
 
 
 def synthetic_bags_of_words(
@@ -114,3 +115,45 @@ def bags_of_words(folder: str | Path, words: int, *, share: float = 1.0, seed: i
     chosen = np.random.default_rng(seed).permutation(len(loaded.data))[: round(share * len(loaded.data))]
     counts = feature_extraction.CountVectorizer(max_features=words).fit_transform([loaded.data[i] for i in chosen])
     return counts.astype(np.float64).tocsr(), loaded.target[chosen]
+
+
+def observed_pairs(counts: Any, labels: Any) -> Callable[[Any], list[Any]]:
+    """Joint features of words and classes: one for each pair that occurs in the data.
+
+    Pairs that never occur are no features: iterative scaling would have to floor their weights, and with those alone
+    it separates the texts in its first iteration.
+
+    Parameters
+    ----------
+    counts : csr_matrix of shape (n, words)
+        Bags of words.
+    labels : array-like of shape (n,)
+        Their classes.
+
+    Returns
+    -------
+    callable
+        For `kexue.estimators.MaxEntClassifier` as ``joint_features``: takes bags of words, returns a sparse matrix of
+        shape (n, number of pairs) for each class in sorted order.
+
+    Examples
+    --------
+    >>> counts, labels = synthetic_bags_of_words(50, texts=4, classes=2, length=5)
+    >>> features = observed_pairs(counts, labels)(counts)
+    >>> len(features), features[0].shape[0]
+    (2, 4)
+    """
+    import numpy as np
+    from scipy import sparse
+
+    labels = np.asarray(labels)
+    classes = np.unique(labels)
+    words = [np.unique(counts[labels == label].indices) for label in classes]
+    start = np.concatenate([[0], np.cumsum([len(chosen) for chosen in words])])
+    selections = [
+        sparse.csr_matrix(
+            (np.ones(len(chosen)), (chosen, np.arange(first, last))), shape=(counts.shape[1], int(start[-1]))
+        )
+        for chosen, first, last in zip(words, start[:-1], start[1:], strict=True)
+    ]
+    return lambda texts: [(texts @ selection).tocsr() for selection in selections]

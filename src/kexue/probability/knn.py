@@ -74,9 +74,11 @@ def knn_entropy(
     -----
     In a minibatch of many dimensions the value is biased upwards by several nats (256 samples in 64 dimensions: about
     10); only its gradient is useful there. Samples that fill a subspace give a finite, very negative number.
-    The neighbours are searched through a matrix product of the centred samples, then the best ``k + 4`` are ranked by
-    exact distances: time O(n² d), memory O(n d) for the gradient. In float32 that finds neighbours as close as about
-    a thousandth of the extent of the cloud; for tighter clusters far from each other pass float64.
+    The neighbours are searched through blocks of a matrix product of the samples: time O(n² d), memory O(n d). The
+    distances that count are then taken from differences. On a CPU the product of float32 samples is in float64;
+    elsewhere, and for float64 itself, the samples are centred and the best ``k + 4`` ranked by exact distances, which
+    in float32 finds neighbours as close as about a thousandth of the extent of the cloud. For tighter clusters far
+    from each other pass float64 there. The square of a distance must be within the range of the dtype.
 
     References
     ----------
@@ -129,7 +131,7 @@ def _neighbours(x: Tensor, k: int, norm: float) -> Tensor:
     n, d = x.shape[-2:]
     x = x.reshape(-1, n, d)
     batch, on_cpu = len(x), x.device.type == "cpu"
-    rows = max(32, (1 << (20 if on_cpu else 24)) // (n * max(1, batch)))
+    rows = max(32, (1 << (18 if on_cpu else 24)) // (n * max(1, batch)))
     # Filled in place: small results kept between large blocks would split up the memory.
     neighbour = torch.empty_like(x[..., 0], dtype=torch.int64)
     if norm == 2:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from kexue.report.content import article_views, claim_views, how_to_repeat, picture_view, render
 from kexue.report.page import run_page
@@ -26,7 +27,7 @@ def build_gallery(out: Path, runs: Sequence[Run], shipped: Mapping[str, Shipped]
     out : Path
         Folder of the pages; files of the same names are replaced.
     runs : sequence of Run
-        The user's runs, oldest first; those that have finished are shown.
+        The user's runs, oldest first; those of studies of the catalogue that have finished are shown.
     shipped : mapping of str to Shipped
         Shipped verdicts by study.
     built : sequence of str
@@ -43,19 +44,30 @@ def build_gallery(out: Path, runs: Sequence[Run], shipped: Mapping[str, Shipped]
         If a file of a run is damaged, or the disk refuses.
     """
     catalogue = load_catalogue()
-    finished = [run for run in runs if run.status == "finished"]
+    known = {study.name for study in catalogue.studies}
+    finished = [run for run in runs if run.status == "finished" and run.study in known]
     links: dict[str, list[dict[str, str]]] = {}
     for run in finished:
-        file = f"runs/{run.study}-{run.directory.name}.html"
-        write_text(out / file, run_page(run, home="../index.html"))
-        links.setdefault(run.study, []).append({"href": f"../{file}", "label": f"{run.study} {run.directory.name}"})
-    latest = {run.study: run for run in finished}
+        folder = f"{run.directory.parent.name}-{run.directory.name}"
+        write_text(out / "runs" / f"{folder}.html", run_page(run, home="../index.html"))
+        links.setdefault(run.study, []).append({"href": f"../runs/{quote(folder)}.html", "label": folder})
+    latest = _latest(finished)
+    views = {name: _study_view(catalogue, name, shipped, latest, links, built) for name in sorted(known)}
     cards = {}
     for article in catalogue.articles:
-        studies = [_study_view(catalogue, name, shipped, latest, links, built) for name in article.studies]
+        studies = [views[name] for name in article.studies]
         write_text(out / "articles" / f"{article.slug}.html", _article_page(catalogue, article, studies))
         cards[article.slug] = _card(article, studies)
-    return _index(out, catalogue, cards)
+    return _index(out, catalogue, cards, list(views.values()))
+
+
+def _latest(runs: Sequence[Run]) -> dict[str, Run]:
+    """The last run of each study; one that decides goes before one that only shows."""
+    latest: dict[str, Run] = {}
+    for run in runs:
+        if run.preset != "quick" or run.study not in latest or latest[run.study].preset == "quick":
+            latest[run.study] = run
+    return latest
 
 
 def _study_view(
@@ -72,6 +84,7 @@ def _study_view(
         "state": "no_verdict" if name in built else "planned",
         "claims": [],
         "headline": {},
+        "indicative": False,
         "quick": None,
         "figure": None,
         "how": None,
@@ -79,22 +92,27 @@ def _study_view(
     }
     if name in shipped:
         verdict = shipped[name]
-        quick = verdict.quick_seconds
+        origin, preset, quick = "shipped_verdict", verdict.preset, verdict.quick_seconds
         figure = verdict.figure and picture_view(verdict.figure, verdict.folder)
-        claims, facts = verdict.claims, verdict.facts
+        claims, facts, where = verdict.claims, verdict.facts, verdict.folder / f"{name}.json"
     elif name in latest:
         run = latest[name]
-        quick = run.seconds if run.preset == "quick" else None
+        origin, preset, quick = "your_run", run.preset, run.seconds if run.preset == "quick" else None
         figure = picture_view(run.figures[0], run.directory) if run.figures else None
-        claims, facts = run.claims, run.facts
+        claims, facts, where = run.claims, run.facts, run.directory / "run.json"
     else:
         return view
+    counts = headline(claims)
     view |= {
+        "state": view["state"] if not claims or any(counts.values()) else "only_ours",
+        "origin": origin,
+        "preset": preset,
         "claims": claim_views(claims),
-        "headline": headline(claims),
+        "headline": counts,
+        "indicative": any(claim.indicative for claim in claims),
         "quick": None if quick is None else f"{quick:.0f}",
         "figure": figure,
-        "how": how_to_repeat(facts),
+        "how": how_to_repeat(facts, where),
     }
     return view
 
@@ -115,29 +133,39 @@ def _article_page(catalogue: Catalogue, article: Article, studies: Sequence[Mapp
 
 def _card(article: Article, studies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     with_claims = [study for study in studies if study["claims"]]
-    counts: dict[str, int] = {}
-    for study in with_claims:
-        for verdict, count in study["headline"].items():
-            counts[verdict] = counts.get(verdict, 0) + count
+    # What decides nothing is not counted together with what does.
+    decided = [study for study in with_claims if not study["indicative"]]
+    states = [study["state"] for study in studies]
     words = [article.slug, article.title.en, article.title.zh, article.summary.en, article.summary.zh]
     words += [str(article.archive or ""), str(article.date), *article.studies, *article.parts]
-    seconds = [float(study["quick"]) for study in with_claims if study["quick"] is not None]
+    words += [word for paper in article.papers for word in (paper.title, paper.arxiv or "", paper.doi or "")]
+    seconds = [int(study["quick"]) for study in with_claims if study["quick"] is not None]
     return {
         "article": article,
         "href": f"articles/{article.slug}.html",
-        "state": studies[0]["state"] if studies else article.kind,
-        "headline": counts,
-        "figure": next((study["figure"] for study in with_claims if study["figure"]), None),
-        "quick": f"{sum(seconds):.0f}" if seconds else None,
+        "state": next((state for state in ("only_ours", "no_verdict", "planned") if state in states), article.kind),
+        "headline": _sum(decided or with_claims),
+        "indicative": not decided,
+        "figure": next((study["figure"] for study in with_claims if study["figure"] and study["figure"]["uri"]), None),
+        "quick": str(sum(seconds)) if seconds else None,
         "index": " ".join(words).lower(),
     }
 
 
-def _index(out: Path, catalogue: Catalogue, cards: Mapping[str, dict[str, Any]]) -> Path:
+def _sum(studies: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     total: dict[str, int] = {}
-    for card in cards.values():
-        for verdict, count in card["headline"].items():
+    for study in studies:
+        for verdict, count in study["headline"].items():
             total[verdict] = total.get(verdict, 0) + count
+    return total
+
+
+def _index(
+    out: Path,
+    catalogue: Catalogue,
+    cards: Mapping[str, dict[str, Any]],
+    studies: Sequence[Mapping[str, Any]],
+) -> Path:
     groups = []
     for category in catalogue.categories:
         members = [cards[article.slug] for article in catalogue.articles if article.category == category.slug]
@@ -151,8 +179,8 @@ def _index(out: Path, catalogue: Catalogue, cards: Mapping[str, dict[str, Any]])
             "gallery.html",
             wide=True,
             title={"en": PHRASES["gallery_title"][0], "zh": PHRASES["gallery_title"][1]},
-            headline=total,
-            planned=sum(card["state"] == "planned" for card in cards.values()),
+            headline=_sum([study for study in studies if not study["indicative"]]),
+            planned=sum(card["state"] == "planned" and not card["headline"] for card in cards.values()),
             groups=groups,
             by_date=sorted(cards.values(), key=lambda card: card["article"].date, reverse=True),
         ),

@@ -87,7 +87,7 @@ def _check_element(latex: str, element: ElementTree.Element) -> None:
     # The converter lets what it does not know through as text, and gives no error.
     for text in (element.text, element.tail):
         if text and "\\" in text and text.strip() != "\\":
-            raise FormulaError(f"the formula {latex!r} has a command that cannot be drawn: {text.strip()}")
+            raise FormulaError(f"the formula {latex!r} has a command that cannot be drawn: {' '.join(text.split())}")
 
 
 def _check_braces(latex: str) -> None:

@@ -214,11 +214,10 @@ class Record:
             self._clear()
         else:
             self._look_back()
+        for path in self.directory.rglob(f".*{UNFINISHED}"):  # what a killed process has left
+            path.unlink()
         if self.finished:
             return
-        # What a killed process left behind.
-        for path in self.directory.rglob(f".*{UNFINISHED}"):
-            path.unlink()
         (self.directory / "log.txt").unlink(missing_ok=True)
         self._entered = time.monotonic()
         self._write_facts()
@@ -389,6 +388,8 @@ class Record:
     def for_each_seed(self, name: str, function: Callable[..., Any], *arguments: Any, about: str = "") -> list[Any]:
         """Compute something once for each seed, and show how many seeds are done.
 
+        A result that is a number is written as the seed's metric of the same name.
+
         Parameters
         ----------
         name : str
@@ -410,8 +411,13 @@ class Record:
         ValueError, StorageError
             As in `once`.
         """
-        seeds = self.progress(self.seeds, about or name)
-        return [self.once(name, function, *arguments, seed, seed=seed) for seed in seeds]
+        results = []
+        for seed in self.progress(self.seeds, about or name):
+            result = self.once(name, function, *arguments, seed, seed=seed)
+            if isinstance(result, int | float):
+                self.metric(name, result, seed=seed)
+            results.append(result)
+        return results
 
     def progress(self, items: Iterable[T], description: str, *, total: int | None = None) -> Iterator[T]:
         """Go through items and show on standard error how many are done.
