@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -343,6 +344,51 @@ def test_a_finished_run_is_shown_and_its_page_made_again(toy, uninterrupted):
     }
     assert toy("run", "maxent", "--fresh")[0] == 0
     assert toy.computed == ["1", "2", "3", "1", "2", "3"]
+    assert results(toy.run) == uninterrupted
+
+
+def test_progress_on_a_terminal_and_results_in_a_pipe(toy):
+    import pty
+
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*WHAT, "toy.py", "run", "maxent"],
+        cwd=toy.folder,
+        env={**os.environ, "TERM": "xterm"},
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+        encoding="utf-8",
+    )
+    os.close(theirs)
+    out, _ = process.communicate(timeout=30)
+    shown = b""
+    with contextlib.suppress(OSError):  # the way in which Linux says that the other side has closed
+        while block := os.read(ours, 4096):
+            shown += block
+    os.close(ours)
+    assert process.returncode == 0, shown
+    assert out.startswith("maxent quick: finished")
+    assert "\x1b" not in out
+    assert "\r" not in out
+    assert b"\x1b" in shown  # a bar is drawn over and over
+    assert b"toy seeds" in shown
+    assert b"3/3" in shown
+
+
+def test_a_run_without_a_terminal_draws_nothing(toy):
+    code, out, err = toy("run", "maxent")
+    assert code == 0
+    assert err == "toy seeds: 0/3\ntoy seeds: 3/3\n"
+    assert all(character.isprintable() or character == "\n" for character in out)
+
+
+def test_nobody_listens_to_the_progress(toy, uninterrupted):
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.run([*WHAT, "toy.py", "run", "maxent"], cwd=toy.folder, stdout=subprocess.PIPE, stderr=writing)
+    os.close(writing)
+    assert process.returncode == 0
     assert results(toy.run) == uninterrupted
 
 

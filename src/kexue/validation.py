@@ -131,9 +131,10 @@ def check_integer(value: SupportsIndex, name: str, *, minimum: int = 1) -> int:
     ...
     ValueError: k must be an integer >= 1, got 0
     """
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    if isinstance(value, bool) or not (isinstance(value, int) or hasattr(value, "__index__")):
         raise TypeError(f"{name} must be an integer >= {minimum}, got {value!r}")
-    number = operator.index(value)
+    # A Python integer may be symbolic while torch.compile traces, and has no index then.
+    number = value if isinstance(value, int) else operator.index(value)
     if number < minimum:
         raise ValueError(f"{name} must be an integer >= {minimum}, got {number}")
     return number

@@ -18,7 +18,7 @@ from kexue.runs import Record, Run
 VOID = {"br", "hr", "img", "input", "link", "meta", "wbr"}
 
 
-@dataclass
+@dataclass(eq=False)
 class Element:
     """One element of a page."""
 
@@ -46,7 +46,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
-        self.elements, self.open = [], []
+        self.elements, self.open, self.stream = [], [], []
         self.feed(text)
         self.close()
         assert not self.open, f"never closed: {[element.tag for element in self.open]}"
@@ -70,6 +70,7 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if self.open:
             self.open[-1].texts.append(data)
+            self.stream.append((self.open[-1], data))
 
     def handle_comment(self, data):
         raise AssertionError(f"a comment: {data}")
@@ -92,9 +93,9 @@ class Page(HTMLParser):
         """What stands in an element, or on the page, one space for any blank."""
         parts = [
             text
-            for other in self.elements
-            if (element is None or other is element or element in other.parents) and not other.inside("style", "script")
-            for text in other.texts
+            for other, text in self.stream
+            if (element is None or other is element or any(parent is element for parent in other.parents))
+            and not other.inside("style", "script")
         ]
         return re.sub(r"[\s\xa0]+", " ", " ".join(parts)).strip()
 
