@@ -283,7 +283,7 @@ def test_words_in_any_order(call, words):
         ("maxent --bounds -1 quick", "bounds", [-1.0]),
         ("maxent --words standard-ish maxent x quick", "words", ["standard-ish", "maxent", "x"]),
         ("maxent --text quick quick", "text", "quick"),
-        ("--text maxent maxent", "text", "maxent"),
+        ("--text maxent knn-entropy", "text", "maxent"),
         ("maxent --text=--bold", "text", "--bold"),
         ("maxent --no-bold", "bold", False),
         ("maxent --sizes 7", "sizes", [7]),

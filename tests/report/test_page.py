@@ -73,9 +73,9 @@ def test_the_page_of_an_ordinary_run(ordinary, parse):
     headings = [element.attributes["id"] for element in page.all("h2")]
     assert headings == ["verdicts", "idea", "figures", "tables", "reproduce", "citation"]
     assert len(page.all("li", class_="claim")) == len(ordinary.claims) == 4
-    assert [badge.classes[1] for badge in page.all("span", class_="badge")[:3]] == list(
+    assert [badge.classes[1] for badge in page.all("span", class_="badge")[:3]] == [
         verdict.replace(" ", "-") for verdict in VERDICTS
-    )
+    ]
     assert page.all("math")
     words = page.text()
     for phrase in (
