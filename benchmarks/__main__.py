@@ -80,10 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not rows:
         progress.print(f"no case matches {options.pattern!r}", markup=False)
         return 2
-    table = Table(*COLUMNS)
-    for row in rows:
-        table.add_row(*map(escape, row.cells()))
-    console.print(table)
+    if console.is_terminal:
+        table = Table(*COLUMNS)
+        for row in rows:
+            table.add_row(*map(escape, row.cells()))
+        console.print(table)
+    else:  # a file, or another program: one line a row
+        print("\t".join(COLUMNS), *("\t".join(row.cells()) for row in rows), sep="\n")
     if options.write:
         results = FOLDER / "RESULTS.md"
         existing = results.read_text(encoding="utf-8") if results.exists() else ""

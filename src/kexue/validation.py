@@ -13,6 +13,7 @@ __all__ = [
     "check_integer",
     "check_probabilities",
     "check_states",
+    "is_eager",
     "promote_half",
     "should_check_values",
 ]
@@ -54,10 +55,7 @@ def should_check_values(tensor: Tensor, validate: bool | None = None) -> bool:
 
     if validate is not None and not isinstance(validate, bool):
         raise TypeError(f"validate must be True, False or None, got {validate!r}")
-    if validate is False or torch.compiler.is_compiling() or torch._C._is_tracing():
-        return False
-    # The stack, not the type of the tensor: a tensor that a transformed function closes over looks like any other.
-    if torch._C._functorch.peek_interpreter_stack() is not None:
+    if validate is False or not is_eager():
         return False
     from torch._subclasses.fake_tensor import FakeTensor
     from torch.fx.experimental.proxy_tensor import get_proxy_mode
@@ -65,6 +63,28 @@ def should_check_values(tensor: Tensor, validate: bool | None = None) -> bool:
     if tensor.is_meta or isinstance(tensor, FakeTensor) or get_proxy_mode() is not None:
         return False
     return validate is True or tensor.device.type == "cpu"
+
+
+def is_eager() -> bool:
+    """Whether operations run one by one: nothing traces or transforms them.
+
+    Returns
+    -------
+    bool
+        ``False`` while ``torch.compile``, ``torch.export`` or ``torch.jit.trace`` traces, and under the transforms of
+        ``torch.func``.
+
+    Examples
+    --------
+    >>> is_eager()
+    True
+    """
+    import torch
+
+    if torch.compiler.is_compiling() or torch._C._is_tracing():
+        return False
+    # The stack, not the type of a tensor: one that a transformed function closes over looks like any other.
+    return torch._C._functorch.peek_interpreter_stack() is None
 
 
 def check_floating(tensor: Tensor, name: str) -> None:

@@ -15,28 +15,49 @@ PAGES = ["index", "article", "wide_article", "wide_run"]
 PHONE = {"width": 360, "height": 740}
 
 
+@pytest.fixture(scope="module")
+def windows(chromium):
+    """Windows by their options: to open one takes longer than most of what is done in it."""
+    opened = {}
+
+    def window(**options):
+        key = tuple(sorted(options.items()))
+        if key not in opened:
+            opened[key] = chromium.new_context(**{"viewport": PHONE, "locale": "en-US", **options}).new_page()
+        return opened[key]
+
+    yield window
+    for page in opened.values():
+        page.context.close()
+
+
 @pytest.fixture
-def visit(chromium, site):
-    """Open a page in a window of its own; at the end, nothing may have been asked of the outside or have failed."""
+def visit(windows, site):
+    """Open a page, as if for the first time; nothing may be asked of the outside, and nothing may fail."""
 
     @contextmanager
-    def opened(name, *, language="en", **options):
-        context = chromium.new_context(**{"viewport": PHONE, "locale": "en-US", **options})
+    def opened(name, **options):
+        page = windows(**options)
+        page.set_viewport_size(PHONE)
         requests, complaints = [], []
-        context.on("request", lambda request: requests.append(request.url))
+        listeners = {
+            "request": lambda request: requests.append(request.url),
+            "console": lambda message: complaints.append(message.text),
+            "pageerror": lambda error: complaints.append(str(error)),
+        }
+        for event, listener in listeners.items():
+            page.on(event, listener)
         try:
-            page = context.new_page()
-            page.on("console", lambda message: complaints.append(message.text))
-            page.on("pageerror", lambda error: complaints.append(str(error)))
             page.goto(getattr(site, name).as_uri())
-            if language == "zh":
-                page.locator("label[for=lang-zh]").click()
             yield page
             assert requests
             assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
             assert complaints == []
         finally:
-            context.close()
+            for event, listener in listeners.items():
+                page.remove_listener(event, listener)
+            page.evaluate("() => localStorage.clear()")
+            page.emulate_media(media="screen", color_scheme=options.get("color_scheme", "light"))
 
     return opened
 
@@ -75,6 +96,14 @@ def test_what_is_wide_scrolls_in_its_own_box(visit):
                }))"""
         )
         assert wide == {".formula": True, "#table-1 .scroll": True, "#figure-1 .scroll": True, "pre": True}
+
+
+def test_pictures_shrink_as_far_as_they_can_be_read(visit):
+    width = "() => document.querySelector('#figure-1 img').getBoundingClientRect().width"
+    with visit("wide_run") as page:
+        assert page.evaluate(width) == pytest.approx(26 * 16, abs=1)
+        page.set_viewport_size({"width": 1280, "height": 800})
+        assert 26 * 17 < page.evaluate(width) <= page.locator("#figure-1 .scroll").bounding_box()["width"]
 
 
 @pytest.mark.parametrize("name", ["article", "wide_run"])

@@ -94,7 +94,7 @@ def knn_entropy(
     >>> round(value.item(), 6), z.grad.squeeze(-1)
     (0.231049, tensor([-0.6667,  0.5000,  0.1667], dtype=torch.float64))
     """
-    import torch
+    from kexue.probability.neighbours import kth_neighbours, log_distances
 
     check_floating(z, "z")
     if z.ndim < 2 or z.shape[-1] < 1:
@@ -109,83 +109,11 @@ def knn_entropy(
 
     x = promote_half(z)
     flat = x if x.ndim == 2 else x.reshape(-1, d)
-    difference = flat - flat.index_select(0, _neighbours(x.detach(), k, norm))
-    # Half the log of the square spares the root, and its infinite slope at zero.
-    power, reach = (2, difference.square().sum(-1)) if norm == 2 else (1, difference.abs().amax(-1))
-    if eps > 0:
-        logs = reach.clamp(min=max(eps**power, torch.finfo(x.dtype).tiny)).log()
-    else:
-        zero = reach == 0
-        # log(0) has slope inf, and nan after the next product; log(1) has the right one, as reach has slope 0 there.
-        logs = (reach + zero).log().masked_fill(zero, -math.inf)
-    entropy = logs.view(x.shape[:-1]).mean(-1) * (d / power)
+    logs = log_distances(flat, kth_neighbours(x.detach(), k, norm), norm=norm, eps=eps)
+    entropy = logs.view(x.shape[:-1]).mean(-1) * d
     if constant:
         entropy = entropy + _constant(n, k, d, norm)
     return entropy.to(z.dtype)
-
-
-def _neighbours(x: Tensor, k: int, norm: float) -> Tensor:
-    """Position of the k-th neighbour of every sample among the flattened samples of the batch, shape (batch * n,)."""
-    import torch
-
-    n, d = x.shape[-2:]
-    x = x.reshape(-1, n, d)
-    batch, on_cpu = len(x), x.device.type == "cpu"
-    rows = max(32, (1 << (18 if on_cpu else 24)) // (n * max(1, batch)))
-    # Filled in place: small results kept between large blocks would split up the memory.
-    neighbour = torch.empty_like(x[..., 0], dtype=torch.int64)
-    if norm == 2:
-        _search_by_product(x, k, rows, neighbour)
-    else:
-        for start in range(0, n, rows):
-            distance = torch.cdist(x[:, start : start + rows], x, p=math.inf)
-            distance.diagonal(start, 1, 2).fill_(math.inf)
-            neighbour[:, start : start + rows] = distance.topk(k, largest=False).indices[..., k - 1]
-    if batch > 1:
-        neighbour = neighbour + torch.arange(0, batch * n, n, device=x.device).unsqueeze(1)
-    return neighbour.flatten()
-
-
-def _search_by_product(x: Tensor, k: int, rows: int, neighbour: Tensor) -> None:
-    """Fill in the position of the Euclidean k-th neighbour, some rows at a time."""
-    import torch
-
-    n, d = x.shape[-2:]
-    # On a CPU a product in double precision costs less than ranking spare candidates of one in single precision again.
-    rounded = not (x.device.type == "cpu" and x.dtype == torch.float32)
-    kept = min(k + _SPARE, n - 1) if rounded else k
-    group = 1
-    if n > 1024 or 64 * kept > n:  # below, the selection is a partial sort, and quick
-        while 2 * group * group * kept < n:  # about sqrt(n / kept): both selections are then equally wide
-            group *= 2
-    width = -(-n // group)
-    # Centred, or the product loses small distances far from the origin.
-    queries = x - x.mean(1, keepdim=True) if rounded else x.double()
-    keys, squares = queries, queries.square().sum(-1)
-    if width * group > n:
-        keys = torch.nn.functional.pad(keys, (0, 0, 0, width * group - n))
-        squares = torch.nn.functional.pad(squares, (0, width * group - n), value=math.inf)
-    keys, squares = keys.mT, squares.unsqueeze(1)
-    for start, block in zip(range(0, n, rows), queries.split(rows, 1), strict=True):
-        # |b|² - 2ab orders the keys of one row like the distance, from one product.
-        with torch.autocast(x.device.type, enabled=False):
-            distance = torch.baddbmm(squares, block, keys, alpha=-2)
-        distance.diagonal(start, 1, 2).fill_(math.inf)
-        if group == 1:
-            near = distance.topk(kept, largest=False).indices
-        else:
-            # The `kept` smallest entries lie in the `kept` groups with the smallest minima.
-            grouped = distance.unflatten(2, (group, width))
-            columns = grouped.amin(2).topk(kept, largest=False, sorted=False).indices
-            members = grouped.gather(3, columns.unsqueeze(2).expand(-1, -1, group, -1)).flatten(2)
-            best = members.topk(kept, largest=False).indices
-            near = best // kept * width + columns.gather(2, best % kept)
-        if rounded:
-            index = near.flatten(1).unsqueeze(2).expand(-1, -1, d)
-            others = x.gather(1, index).unflatten(1, (-1, kept))
-            exact = (others - x[:, start : start + rows].unsqueeze(2)).square().sum(-1)
-            near = near.gather(2, exact.topk(k, largest=False).indices)
-        neighbour[:, start : start + rows] = near[..., k - 1]
 
 
 def _constant(n: int, k: int, d: int, norm: float) -> float:
