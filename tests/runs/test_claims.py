@@ -109,6 +109,8 @@ def test_json_round_trip_keeps_non_finite_figures():
         ({"measured": None}, "claim 1"),
         ({"measured": ["x"]}, "claim 1: could not convert"),
         ({"interval": [1]}, "claim 1"),
+        ({"measured": []}, "expected one figure or more and as many bounds, got 0 and 0"),
+        ({"bound": [1.0, 2.0]}, "got 3 and 2"),
     ],
 )
 def test_damaged_claims_are_told(change, message):

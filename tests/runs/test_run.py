@@ -60,6 +60,7 @@ def test_a_run_that_was_killed_is_interrupted(tmp_path):
     [
         ({"figures": [{"name": "a"}]}, "run.json is damaged: .*missing"),
         ({"figures": 3}, "run.json is damaged"),
+        ({"tables": [{"name": "a", "file": "b", "caption": "c"}]}, "run.json is damaged: a caption must be texts"),
         ({"tables": [{"name": "a", "file": "b", "caption": {}, "more": 1}]}, "run.json is damaged: .*more"),
         ({"config": 3}, "run.json is damaged"),
         ({"seconds": "long"}, "run.json is damaged: .*long"),

@@ -11,7 +11,7 @@ from kexue.runs import Record, Run, StorageError
 from kexue.runs.shipped import ShipError, read_shipped, ship
 
 
-def a_run(folder, *, preset="standard", seeds=5, figure=True, claims=True, finish=True) -> Run:
+def a_run(folder, *, preset="standard", seeds=5, figure=True, prints=None, claims=True, finish=True) -> Run:
     record = Record(
         folder / "maxent" / f"{preset}-s1-00000000",
         study="maxent",
@@ -31,7 +31,7 @@ def a_run(folder, *, preset="standard", seeds=5, figure=True, claims=True, finis
         if figure:
             drawing, (axes,) = panels()
             axes.plot([0, 1])
-            record.figure("line", drawing, caption={"en": "A line.", "zh": "线"})
+            record.figure("line", drawing, caption={"en": "A line.", "zh": "线"}, prints=prints)
         if finish:
             record.finish()
     return Run(record.directory)
@@ -57,6 +57,13 @@ def test_round_trip(tmp_path):
 def test_a_run_without_a_figure(tmp_path):
     ship(a_run(tmp_path / "runs", figure=False), tmp_path / "verdicts", quick_seconds=1.0)
     assert read_shipped(tmp_path / "verdicts")["maxent"].figure is None
+
+
+def test_data_that_may_not_be_printed_is_not_shipped(tmp_path):
+    ship(a_run(tmp_path / "a", prints="att-faces-300"), tmp_path / "verdicts", quick_seconds=1.0)
+    assert [path.name for path in (tmp_path / "verdicts").iterdir()] == ["maxent.json"]
+    ship(a_run(tmp_path / "b", prints="digits"), tmp_path / "verdicts", quick_seconds=1.0)
+    assert read_shipped(tmp_path / "verdicts")["maxent"].figure.prints == "digits"
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,9 @@ def knn_entropy(
     >>> round(value.item(), 6), z.grad.squeeze(-1)
     (0.231049, tensor([-0.6667,  0.5000,  0.1667], dtype=torch.float64))
     """
-    from kexue.probability.neighbours import kth_neighbours, log_distances
+    import torch
+
+    from kexue.probability.neighbours import kth_neighbours
 
     check_floating(z, "z")
     if z.ndim < 2 or z.shape[-1] < 1:
@@ -109,8 +111,16 @@ def knn_entropy(
 
     x = promote_half(z)
     flat = x if x.ndim == 2 else x.reshape(-1, d)
-    logs = log_distances(flat, kth_neighbours(x.detach(), k, norm), norm=norm, eps=eps)
-    entropy = logs.view(x.shape[:-1]).mean(-1) * d
+    difference = flat - flat.index_select(0, kth_neighbours(x.detach(), k, norm))
+    # Half the log of the square spares the root, and its infinite slope at zero.
+    power, reach = (2, difference.square().sum(-1)) if norm == 2 else (1, difference.abs().amax(-1))
+    if eps > 0:
+        logs = reach.clamp(min=max(eps**power, torch.finfo(x.dtype).tiny)).log()
+    else:
+        zero = reach == 0
+        # log(0) has slope inf, and nan after the next product; log(1) has the right one, as reach has slope 0 there.
+        logs = (reach + zero).log().masked_fill(zero, -math.inf)
+    entropy = logs.view(x.shape[:-1]).mean(-1) * (d / power)
     if constant:
         entropy = entropy + _constant(n, k, d, norm)
     return entropy.to(z.dtype)

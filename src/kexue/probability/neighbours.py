@@ -1,16 +1,13 @@
-"""Nearest neighbours of samples in tensors, and the logs of their distances with gradients."""
+"""The k-th nearest neighbour of each sample in a batch of tensors."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from kexue.validation import is_eager
-
-__all__ = ["kth_neighbours", "log_distances"]
+__all__ = ["kth_neighbours"]
 
 _SPARE = 4  # candidates beyond k that a rounded search keeps for the exact ranking
 
@@ -100,69 +97,3 @@ def _search_by_product(x: Tensor, k: int, rows: int, neighbour: Tensor) -> None:
             exact = (others - x[:, start : start + rows].unsqueeze(2)).square().sum(-1)
             near = near.gather(2, exact.topk(k, largest=False).indices)
         neighbour[:, start : start + rows] = near[..., k - 1]
-
-
-def log_distances(x: Tensor, index: Tensor, *, norm: float = 2, eps: float = 0.0) -> Tensor:
-    r"""Logs of the distances between samples and their neighbours, differentiable in the samples.
-
-    .. math:: \ell_i = \log \max(\|x_i - x_{j(i)}\|, \varepsilon)
-
-    Parameters
-    ----------
-    x : torch.Tensor
-        Samples, shape ``(n, d)``.
-    index : torch.Tensor
-        Neighbours j(i), integers of shape ``(n,)``, held fixed.
-    norm : {2, inf}
-        Euclidean or maximum norm.
-    eps : float
-        Smallest distance: shorter ones, and zero, count as ``eps`` and have gradient zero.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape ``(n,)``; ``-inf`` for a distance of zero without ``eps``.
-
-    References
-    ----------
-    "EAE：自编码器 + BN + 最大熵 = 生成模型", https://kexue.fm/archives/7343.
-
-    Examples
-    --------
-    >>> log_distances(torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([1, 0, 1]))
-    tensor([0.0000, 0.0000, 0.6931])
-    """
-    power = 2 if norm == 2 else 1
-    floor = max(eps**power, torch.finfo(x.dtype).tiny) if eps > 0 else 0.0
-    if norm == 2 and x.requires_grad and is_eager():
-        logs: Tensor = _LogSquare.apply(x, index, floor)
-        return 0.5 * logs
-    difference = x - x.index_select(0, index)
-    # Half the log of the square spares the root, and its infinite slope at zero.
-    reach = difference.square().sum(-1) if norm == 2 else difference.abs().amax(-1)
-    short = reach <= floor
-    # log(0) has slope inf, and nan after the next product: what is short takes no part in the gradient.
-    logs = reach.masked_fill(short, 1.0).log().masked_fill(short, math.log(floor) if floor else -math.inf)
-    return logs / power
-
-
-class _LogSquare(torch.autograd.Function):
-    """The log of the squared distance; autograd's chain of small operations would cost more than the search."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, index: Tensor, floor: float) -> Tensor:
-        ctx.save_for_backward(x, index)
-        ctx.floor = floor
-        difference = x - x.index_select(0, index)
-        return torch.linalg.vecdot(difference, difference).clamp(min=floor).log()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        # From the samples again, by operations that have gradients themselves, so that second derivatives are right.
-        x, index = ctx.saved_tensors
-        difference = x - x.index_select(0, index)
-        square = torch.linalg.vecdot(difference, difference)
-        short = square <= ctx.floor
-        weight = (2 * gradients[0] / square.masked_fill(short, 1.0)).masked_fill(short, 0.0)
-        part = difference * weight.unsqueeze(-1)
-        return part.index_add(0, index, part, alpha=-1), None, None

@@ -165,13 +165,8 @@ def picture_view(figure: Figure, folder: Path) -> dict[str, Any]:
     return {
         "caption": {"en": figure.caption.get("en", ""), "zh": figure.caption.get("zh", "")},
         "alt": figure.alt,
-        "uri": _data_uri(folder, figure.file) if _may_be_printed(figure) else None,
+        "uri": _data_uri(folder, figure.file) if figure.printable else None,
     }
-
-
-def _may_be_printed(figure: Figure) -> bool:
-    # A data set that is not known has no licence that is known.
-    return figure.prints is None or any(entry.name == figure.prints and entry.printable for entry in known_sets())
 
 
 def _data_uri(folder: Path, file: str) -> str:

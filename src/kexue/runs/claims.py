@@ -288,6 +288,9 @@ def _read_claim(entry: Any, where: str) -> Claim:
         raise ClaimsError(f"{where}: the key {error} is missing") from None
     except (TypeError, ValueError, IndexError, AttributeError) as error:
         raise ClaimsError(f"{where}: {error}") from None
+    figures, bounds = len(claim.measured), len(claim.bounds)
+    if not figures or bounds != figures:
+        raise ClaimsError(f"{where}: expected one figure or more and as many bounds, got {figures} and {bounds}")
     for key, value, choices in (
         ("verdict", claim.verdict, _VERDICTS),
         ("source", claim.source, _SOURCES),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kexue import __version__
+from kexue.data import known_sets
 from kexue.runs.claims import Claim, ClaimsError, headline, read_claims
 from kexue.runs.lock import Lock
 from kexue.runs.storage import StorageError, read_json, read_lines
@@ -49,6 +50,19 @@ class Figure:
     alt: str
     prints: str | None = None
 
+    def __post_init__(self) -> None:
+        _check_caption(self.caption)
+
+    @property
+    def printable(self) -> bool:
+        """Whether the licence of the data that it shows lets pages print it; that of an unknown set is unknown."""
+        return self.prints is None or any(entry.name == self.prints and entry.printable for entry in known_sets())
+
+
+def _check_caption(caption: Any) -> None:
+    if not isinstance(caption, dict) or not all(isinstance(text, str) for text in caption.values()):
+        raise TypeError(f"a caption must be texts by language, got {caption!r}")
+
 
 @dataclass(frozen=True)
 class Table:
@@ -57,6 +71,9 @@ class Table:
     name: str
     file: str
     caption: dict[str, str]
+
+    def __post_init__(self) -> None:
+        _check_caption(self.caption)
 
 
 class Run:

@@ -33,7 +33,7 @@ class Shipped:
     quick_seconds : float or None
         How long the quick preset took on the same machine.
     figure : Figure or None
-        The key figure; its file lies beside the verdict.
+        The key figure, the first one whose data may be printed; its file lies beside the verdict.
     folder : Path
         Where the files lie.
     """
@@ -83,7 +83,7 @@ def ship(run: Run, folder: Path, *, quick_seconds: float | None) -> Path:
     claims = run.claims
     if not claims or any(claim.indicative for claim in claims):
         raise ShipError(f"only decided claims are shipped; {run.directory} holds none, or some that are indicative")
-    figure = run.figures[0] if run.figures else None
+    figure = next((figure for figure in run.figures if figure.printable), None)
     entry = None
     if figure is not None:
         target = f"{run.study}{Path(figure.file).suffix}"

@@ -287,10 +287,10 @@ def images(config: Config, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return (data.images[chosen] > 7).astype(float), data.labels[chosen]
 
 
-def images_scale(config: Config, en: str = "8×8", zh: str = "8×8") -> dict[str, str]:
+def images_scale(config: Config, en: str = "8×8", zh: str = "8×8 ") -> dict[str, str]:
     """What the figures on the digits stand for."""
     n = round(config.share * 1797)
-    return {"en": f"{en} digits in black and white, {n} images", "zh": f"{zh} 黑白手写数字，{n} 张图"}
+    return {"en": f"{en} digits in black and white, {n} images", "zh": f"{zh}黑白手写数字，{n} 张图"}
 
 
 def logistic_regression(config: Config, record: Record) -> None:
