@@ -1,0 +1,52 @@
+"""What the READMEs show is what happens."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from kexue.cli import main
+from kexue.data import digits
+
+ROOT = Path(__file__).parents[1]
+READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
+
+
+def blocks(path: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("path", READMES, ids=lambda path: path.name)
+def test_three_parts_in_three_lines_each(path, capsys):
+    found = blocks(path)
+    assert len(found) == 3
+    results = {}
+    torch.manual_seed(0)
+    for block in found:
+        assert len([line for line in block.splitlines() if line.strip()]) <= 3
+        exec(compile(block, path.name, "exec"), results)
+    assert [round(p, 4) for p in results["die"].p.tolist()][::5] == [0.0544, 0.3475]
+    assert round(results["die"].entropy.item(), 4) == 1.6136
+    test = digits(split="test")
+    assert round(100 * results["model"].score(test.images, test.labels), 1) == 96.7
+    printed = capsys.readouterr().out
+    assert float(re.search(r"tensor\((2\.\d+)\)", printed)[1]) == pytest.approx(2.84, abs=0.1)
+
+
+@pytest.mark.parametrize("path", READMES, ids=lambda path: path.name)
+def test_the_commands_exist(path, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = path.read_text(encoding="utf-8")
+    commands = re.findall(r"^kexue (list|show \d+|data list|cite \d+)\b", text, flags=re.MULTILINE)
+    assert len(commands) >= 4
+    for command in commands:
+        assert main(command.split()) == 0
+    assert capsys.readouterr().out
+
+
+def test_the_first_line_says_what_it_is():
+    first = READMES[0].read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith("Unofficial PyTorch parts, and re-measured claims, for the articles of 科学空间")
