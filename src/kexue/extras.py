@@ -57,9 +57,10 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module.partition(".")[0]:
-            raise  # the module is there, and something that it needs itself is not: a different story
-        raise MissingExtraError(f'{purpose} needs {module}: pip install "kexue[{extra}]"') from None
+        package = module.partition(".")[0]
+        if error.name != package:
+            raise  # the package is there, and something that it needs itself is not: a different story
+        raise MissingExtraError(f'{purpose} needs {package}: pip install "kexue[{extra}]"') from None
 
 
 def missing_extras(extras: list[str]) -> list[str]:

@@ -5,10 +5,20 @@ from __future__ import annotations
 import math
 from numbers import Real
 
-import torch
-from torch import Tensor
+from kexue.extras import require
 
-from kexue.validation import check_floating, check_probabilities, check_states, promote_half, should_check_values
+require("torch", "torch", "kexue.probability.entropy")
+
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from kexue.validation import (  # noqa: E402
+    check_floating,
+    check_probabilities,
+    check_states,
+    promote_half,
+    should_check_values,
+)
 
 __all__ = [
     "conditional_entropy",

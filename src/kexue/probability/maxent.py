@@ -7,11 +7,16 @@ import warnings
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from kexue.probability.entropy import entropy, kl_divergence
-from kexue.validation import check_integer
+from kexue.extras import require
+
+require("torch", "torch", "kexue.probability.maxent")
+
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from kexue.probability.entropy import entropy, kl_divergence  # noqa: E402
+from kexue.validation import check_integer  # noqa: E402
 
 __all__ = ["MaxEntResult", "max_entropy"]
 

@@ -67,9 +67,8 @@ def render(template: str, **context: Any) -> str:
 
 
 def _markup(text: str) -> Markup:
-    from markupsafe import Markup
-
-    return Markup(text)
+    markup: Markup = require("markupsafe", "report", "a page").Markup(text)
+    return markup
 
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
