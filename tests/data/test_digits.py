@@ -56,6 +56,6 @@ def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("importlib.import_module", absent)
     with pytest.raises(
-        MissingExtraError, match=r'the digits needs sklearn.datasets: pip install "kexue\[estimators\]"'
+        MissingExtraError, match=r'the digits needs sklearn: pip install "kexue\[estimators\]"'
     ):
         digits()
