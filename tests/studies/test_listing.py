@@ -150,3 +150,12 @@ def test_a_data_set_that_is_damaged(tmp_path):
     row = next(row.split("\t") for row in text.splitlines() if row.startswith("mnist-10k"))
     assert row[2] == "corrupted"
     assert row[3].startswith(f"expected {entry.files[0].checksum}")
+
+
+def test_parts_that_are_planned_are_marked(tmp_path, monkeypatch):
+    from kexue.studies import listing
+
+    monkeypatch.setattr(listing, "is_built", lambda part: part.endswith(".entropy"))
+    text = listing.brief("3534", tmp_path)
+    assert "kexue.probability.entropy.entropy," in text
+    assert "kexue.probability.maxent.max_entropy (planned)" in text

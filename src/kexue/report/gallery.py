@@ -10,7 +10,7 @@ from urllib.parse import quote
 from kexue.report.content import article_views, claim_views, how_to_repeat, picture_view, render
 from kexue.report.page import run_page
 from kexue.report.phrases import PHRASES
-from kexue.runs.catalogue import Article, Catalogue, load_catalogue
+from kexue.runs.catalogue import Article, Catalogue, is_built, load_catalogue
 from kexue.runs.claims import headline
 from kexue.runs.run import Run
 from kexue.runs.shipped import Shipped
@@ -124,6 +124,7 @@ def _article_page(catalogue: Catalogue, article: Article, studies: Sequence[Mapp
         home="../index.html",
         title=article.title,
         article=article,
+        parts=[{"name": part, "built": is_built(part)} for part in article.parts],
         category=catalogue.category(article.category).title,
         studies=studies,
         formula=views[0]["formula"],

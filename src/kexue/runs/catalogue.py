@@ -23,6 +23,7 @@ __all__ = [
     "Study",
     "Text",
     "UnknownNameError",
+    "is_built",
     "load_catalogue",
 ]
 
@@ -310,6 +311,29 @@ class Catalogue:
 
     def _archives(self) -> list[str]:
         return [str(article.archive) for article in self.articles if article.archive is not None]
+
+
+def is_built(part: str) -> bool:
+    """Whether the module of a part is in this package; nothing is imported.
+
+    Parameters
+    ----------
+    part : str
+        Dotted name, for instance ``"kexue.probability.maxent.max_entropy"``.
+
+    Returns
+    -------
+    bool
+        False for a part that is planned.
+
+    Examples
+    --------
+    >>> is_built("kexue.probability.maxent.max_entropy"), is_built("kexue.no_such_room.part")
+    (True, False)
+    """
+    rooms = part.split(".")[1:-1]
+    module = Path(__file__).parents[1].joinpath(*rooms)
+    return module.is_dir() or module.with_suffix(".py").is_file()
 
 
 def load_catalogue(path: str | PathLike[str] | None = None) -> Catalogue:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
-from kexue.runs.catalogue import Article, Text, UnknownNameError, load_catalogue
+from kexue.runs.catalogue import Article, Text, UnknownNameError, is_built, load_catalogue
 from kexue.runs.claims import Claim
 from kexue.runs.run import Run, find_runs
 from kexue.runs.shipped import read_shipped
@@ -156,7 +156,8 @@ def _about(article: Article) -> str:
     head = f"{article.title.zh}\n{article.title.en}\n{article.date}"
     if article.url is not None:
         head += f"  {article.url}"
-    parts = f"\nparts: {', '.join(article.parts)}" if article.parts else ""
+    named = [part if is_built(part) else f"{part} (planned)" for part in article.parts]
+    parts = f"\nparts: {', '.join(named)}" if named else ""
     return f"{head}\n\n{in_language(article.summary)}{parts}"
 
 
