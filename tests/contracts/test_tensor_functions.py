@@ -65,6 +65,13 @@ ROWS = [
     Row("probability.entropy.conditional_entropy", lambda: (_table(),), (TABLE,)),
     Row("probability.entropy.mutual_information", lambda: (_table(),), (TABLE,)),
     Row("probability.knn.knn_entropy", lambda: (_noise(12, 2),), options={"k": 2}),
+    Row(
+        "probability.likelihoods.log_mean_exp",
+        lambda: (_noise(5),),
+        (_corner([-torch.inf, 1e4, 0.0]), _corner([-torch.inf, -torch.inf])),
+        unchecked={},
+    ),
+    Row("probability.likelihoods.bits_per_dim", lambda: (_noise(5),), options={"dims": 64, "levels": 17}, unchecked={}),
 ]
 rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name + "".join(f"-{key}" for key in row.options))
 
