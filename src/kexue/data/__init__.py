@@ -2,9 +2,11 @@
 
 from kexue.data.digits import Digits, digits
 from kexue.data.fetch import get
+from kexue.data.idx import LabelledImages, idx_images, load_idx
 from kexue.data.location import FileCheck, Location, check, data_folders, describe, fingerprint, locate, user_folder
 from kexue.data.sets import DataError, DataFile, DataSet, UnknownDataSetError, known_set, known_sets
 from kexue.data.texts import bags_of_words, observed_pairs, synthetic_bags_of_words
+from kexue.data.toy_2d import Modes, toy_2d, toy_2d_entropy, toy_2d_log_prob, toy_2d_modes
 
 __all__ = [
     "DataError",
@@ -12,7 +14,9 @@ __all__ = [
     "DataSet",
     "Digits",
     "FileCheck",
+    "LabelledImages",
     "Location",
+    "Modes",
     "UnknownDataSetError",
     "bags_of_words",
     "check",
@@ -21,10 +25,16 @@ __all__ = [
     "digits",
     "fingerprint",
     "get",
+    "idx_images",
     "known_set",
     "known_sets",
+    "load_idx",
     "locate",
     "observed_pairs",
     "synthetic_bags_of_words",
+    "toy_2d",
+    "toy_2d_entropy",
+    "toy_2d_log_prob",
+    "toy_2d_modes",
     "user_folder",
 ]
