@@ -9,7 +9,7 @@ __all__ = ["__version__"]
 
 __version__ = "0.1.0.dev0"
 
-_ROOMS = frozenset({"data", "estimators", "plots", "probability", "report", "runs", "studies"})
+_ROOMS = frozenset({"data", "estimators", "nn", "optim", "plots", "probability", "report", "runs", "studies"})
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -55,7 +55,5 @@ def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ModuleNotFoundError(name=name.partition(".")[0])
 
     monkeypatch.setattr("importlib.import_module", absent)
-    with pytest.raises(
-        MissingExtraError, match=r'the digits needs sklearn: pip install "kexue\[estimators\]"'
-    ):
+    with pytest.raises(MissingExtraError, match=r'the digits needs sklearn: pip install "kexue\[estimators\]"'):
         digits()
