@@ -30,6 +30,15 @@ LOCATIONS = st.floats(-2, 2, width=32)
 LOG_SCALES = st.floats(-15, 20, width=32)
 
 
+@pytest.fixture(autouse=True)
+def validate_by_default():
+    """torch.compile, in whichever test it ran before, turns torch's default validation off for good."""
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(True)
+    yield
+    Distribution.set_default_validate_args(before)
+
+
 def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -250,12 +259,9 @@ def test_checks_can_be_left_out():
     assert DiscretizedLogistic(0.0, 0.0, 17, validate_args=False).log_prob(torch.tensor(0.5)).isfinite()
     DiscretizedLogistic(torch.tensor(math.nan), 0.0, validate_args=False)
     Distribution.set_default_validate_args(False)
-    try:
-        DiscretizedLogistic(torch.tensor(math.nan), 0.0)
-        with pytest.raises(ValueError, match="parameter loc"):
-            DiscretizedLogistic(torch.tensor(math.nan), 0.0, validate_args=True)
-    finally:
-        Distribution.set_default_validate_args(True)
+    DiscretizedLogistic(torch.tensor(math.nan), 0.0)
+    with pytest.raises(ValueError, match="parameter loc"):
+        DiscretizedLogistic(torch.tensor(math.nan), 0.0, validate_args=True)
 
 
 # --- the mixture ---

@@ -53,7 +53,8 @@ class DiscretizedLogistic(Distribution):
         Number L of levels, at least 2.
     validate_args : bool, optional
         Whether to check the values of parameters and samples. ``None`` checks eager CPU tensors only (and nothing
-        after ``Distribution.set_default_validate_args(False)``), ``True`` eager tensors on every device.
+        after ``Distribution.set_default_validate_args(False)``, which the first ``torch.compile`` of a process calls),
+        ``True`` eager tensors on every device.
 
     Raises
     ------
