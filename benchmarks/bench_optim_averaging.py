@@ -28,10 +28,10 @@ def cases() -> list[dict[str, Any]]:
             "peers": {
                 "torch _foreach_copy_, the floor": lambda: torch._foreach_copy_(copies, weights),
                 "torch AveragedModel, avg_fn": {"run": _peer(large, avg_fn=get_ema_avg_fn(0.999)), "target": ">= 2x"},
-                # It calls the same kernel, whose time is that of the memory: there is nothing to win here.
+                # It calls the same kernel, whose time is that of the memory: the target cannot be met at this size.
                 "torch AveragedModel, multi_avg_fn": {
                     "run": _peer(large, multi_avg_fn=get_ema_multi_avg_fn(0.999)),
-                    "target": ">= 1x",
+                    "target": ">= 2x",
                 },
             },
         },
