@@ -8,7 +8,6 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,16 @@ from kexue.runs.record import OtherConditionsError
 from kexue.runs.run import Run, find_runs
 from kexue.runs.shipped import ShipError, read_shipped, ship
 from kexue.runs.storage import StorageError, plain
-from kexue.studies.runner import VERDICTS, CallError, StudyError, built, execute, load_study, preset_config
+from kexue.studies.runner import (
+    VERDICTS,
+    CallError,
+    StudyError,
+    built,
+    did_you_mean,
+    execute,
+    load_study,
+    preset_config,
+)
 
 __all__ = ["main"]
 
@@ -437,9 +445,7 @@ def _call(kind: type, words: Sequence[str], prog: str) -> int:
 def _nearest(word: str, known: dict[str, Any], what: str) -> str:
     if word in known:
         return word
-    near = get_close_matches(word, known, n=1)
-    guess = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
-    raise CallError(f"there is no {what} {word!r}{guess}")
+    raise CallError(f"there is no {what} {did_you_mean(word, known, otherwise='; there are ' + ', '.join(known))}")
 
 
 _FAILURES = (

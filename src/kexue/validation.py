@@ -51,7 +51,6 @@ def should_check_values(tensor: Tensor, validate: bool | None = None) -> bool:
     >>> should_check_values(torch.ones(2, device="meta"), validate=True)
     False
     """
-
     if validate is not None and not isinstance(validate, bool):
         raise TypeError(f"validate must be True, False or None, got {validate!r}")
     if validate is False or not is_eager():

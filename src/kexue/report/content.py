@@ -35,7 +35,7 @@ _TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 @functools.cache
 def _environment() -> Any:
     jinja2 = require("jinja2", "report", "a page")
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("kexue.report"),
         autoescape=True,  # every text from outside is escaped; what is markup says so itself
         undefined=jinja2.StrictUndefined,
@@ -43,6 +43,10 @@ def _environment() -> Any:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    css = (Path(__file__).parent / "templates" / "style.css").read_text(encoding="utf-8")
+    environment.globals |= {"phrases": PHRASES, "verdicts": VERDICTS, "sources": SOURCES, "version": __version__}
+    environment.globals["css"] = _markup(css)
+    return environment
 
 
 def render(template: str, **context: Any) -> str:
@@ -60,9 +64,7 @@ def render(template: str, **context: Any) -> str:
     str
         The page.
     """
-    css = (Path(__file__).parent / "templates" / "style.css").read_text(encoding="utf-8")
-    shared = {"phrases": PHRASES, "verdicts": VERDICTS, "sources": SOURCES, "version": __version__, "home": None}
-    text: str = _environment().get_template(template).render({"wide": False, **shared, **context, "css": _markup(css)})
+    text: str = _environment().get_template(template).render({"wide": False, "home": None, **context})
     return text
 
 

@@ -10,7 +10,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-__all__ = ["StorageError", "append_line", "plain", "read_json", "read_lines", "write_bytes", "write_json", "write_text"]
+__all__ = [
+    "UNFINISHED",
+    "StorageError",
+    "append_line",
+    "plain",
+    "read_json",
+    "read_lines",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]
 
 
 UNFINISHED = ".part"

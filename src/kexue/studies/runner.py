@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from numbers import Integral, Real
@@ -34,6 +34,12 @@ VERDICTS = Path(__file__).parent / "verdicts"
 
 class CallError(ValueError):
     """The words of a call are wrong; the message is one line with the nearest right one."""
+
+
+def did_you_mean(word: Any, known: Iterable[Any], otherwise: str = "") -> str:
+    """A wrong word as a message quotes it, with the nearest right one where one is near."""
+    near = get_close_matches(str(word), [str(one) for one in known], n=1)
+    return f"{word!r}; did you mean {near[0]!r}?" if near else f"{word!r}{otherwise}"
 
 
 class StudyError(RuntimeError):
@@ -131,9 +137,9 @@ def preset_config(name: str, module: ModuleType, preset: str) -> Any:
         If the study has no such preset.
     """
     if preset not in module.PRESETS:
-        near = get_close_matches(preset, module.PRESETS, n=1)
-        guess = f"; did you mean {near[0]!r}?" if near else ""
-        raise CallError(f"{name} has the presets {', '.join(module.PRESETS)}, got {preset!r}{guess}")
+        raise CallError(
+            f"{name} has the presets {', '.join(module.PRESETS)}, got {did_you_mean(preset, module.PRESETS)}"
+        )
     return module.PRESETS[preset]
 
 
@@ -195,9 +201,7 @@ def run(
     known = [field.name for field in dataclasses.fields(config)]
     for field in fields:
         if field not in known:
-            near = get_close_matches(field, known, n=1)
-            guess = f"; did you mean {near[0]!r}?" if near else ""
-            raise CallError(f"{name} has the fields {', '.join(known)}, got {field!r}{guess}")
+            raise CallError(f"{name} has the fields {', '.join(known)}, got {did_you_mean(field, known)}")
     expected = get_type_hints(type(config))
     for field, value in fields.items():
         fields[field] = _checked(f"{name}: {field}", value, expected[field])
@@ -224,9 +228,8 @@ def _checked(what: str, value: Any, expected: Any) -> Any:
     if get_origin(expected) is Literal:
         choices = get_args(expected)
         if value not in choices:
-            near = get_close_matches(str(value), [str(choice) for choice in choices], n=1)
-            guess = f"; did you mean {near[0]!r}?" if near else ""
-            raise CallError(f"{what} must be one of {', '.join(map(repr, choices))}, got {value!r}{guess}")
+            got = did_you_mean(value, choices)
+            raise CallError(f"{what} must be one of {', '.join(map(repr, choices))}, got {got}")
     elif get_origin(expected) is tuple:
         if not isinstance(value, tuple | list):
             raise CallError(f"{what} must be a list or a tuple, got {value!r}")
