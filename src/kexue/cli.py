@@ -21,7 +21,7 @@ from kexue.runs.lock import LockedError
 from kexue.runs.record import OtherConditionsError
 from kexue.runs.run import Run, find_runs
 from kexue.runs.shipped import ShipError, read_shipped, ship
-from kexue.runs.storage import StorageError, plain
+from kexue.storage import StorageError, plain
 from kexue.studies.runner import (
     VERDICTS,
     CallError,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from kexue.runs.claims import ClaimsError, complete, headline, judge, read_claims
-from kexue.runs.storage import plain
+from kexue.storage import plain
 
 finite = st.floats(-1e6, 1e6, allow_nan=False, allow_infinity=False)
 

@@ -10,7 +10,7 @@ import pytest
 
 from kexue.runs import Run, StorageError, find_runs
 from kexue.runs.run import machine, read_metrics, run_directory, versions
-from kexue.runs.storage import write_json
+from kexue.storage import write_json
 
 FACTS = {"status": "finished", "study": "maxent", "preset": "quick", "config": {"steps": 3}, "seed": 1}
 

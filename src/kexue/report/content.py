@@ -22,7 +22,7 @@ from kexue.runs.catalogue import Article
 from kexue.runs.citing import bibtex, citation
 from kexue.runs.claims import Claim
 from kexue.runs.run import Figure, Run
-from kexue.runs.storage import StorageError
+from kexue.storage import StorageError
 
 if TYPE_CHECKING:
     from markupsafe import Markup

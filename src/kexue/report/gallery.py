@@ -14,7 +14,7 @@ from kexue.runs.catalogue import Article, Catalogue, is_built, load_catalogue
 from kexue.runs.claims import headline
 from kexue.runs.run import Run
 from kexue.runs.shipped import Shipped
-from kexue.runs.storage import write_text
+from kexue.storage import write_text
 
 __all__ = ["build_gallery"]
 

@@ -9,7 +9,7 @@ from kexue.report.content import article_views, claim_views, how_to_repeat, pict
 from kexue.report.phrases import STATUSES
 from kexue.runs.catalogue import UnknownNameError, load_catalogue
 from kexue.runs.run import Run
-from kexue.runs.storage import StorageError, write_text
+from kexue.storage import StorageError, write_text
 
 __all__ = ["run_fragment", "run_page", "write_run_page"]
 

@@ -6,6 +6,6 @@ from kexue.runs.claims import Claim, judge
 from kexue.runs.lock import LockedError
 from kexue.runs.record import OtherConditionsError, Record
 from kexue.runs.run import Run, find_runs
-from kexue.runs.storage import StorageError
+from kexue.storage import StorageError
 
 __all__ = ["Claim", "LockedError", "OtherConditionsError", "Record", "Run", "StorageError", "find_runs", "judge"]

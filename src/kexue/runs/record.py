@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 from kexue.runs.claims import Claim, complete, judge
 from kexue.runs.lock import Lock
 from kexue.runs.run import Run, machine, read_metrics, versions
-from kexue.runs.storage import (
+from kexue.storage import (
     UNFINISHED,
     StorageError,
     append_line,

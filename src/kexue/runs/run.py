@@ -18,7 +18,7 @@ from kexue import __version__
 from kexue.data import known_sets
 from kexue.runs.claims import Claim, ClaimsError, headline, read_claims
 from kexue.runs.lock import Lock
-from kexue.runs.storage import StorageError, read_json, read_lines
+from kexue.storage import StorageError, read_json, read_lines
 
 __all__ = ["Figure", "Run", "Table", "find_runs", "machine", "read_metrics", "run_directory", "versions"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from kexue.runs.claims import Claim, ClaimsError, headline, read_claims
 from kexue.runs.run import Figure, Run
-from kexue.runs.storage import StorageError, read_json, write_bytes, write_json
+from kexue.storage import StorageError, read_json, write_bytes, write_json
 
 __all__ = ["ShipError", "Shipped", "read_shipped", "ship"]
 

@@ -12,7 +12,7 @@ from kexue.runs.catalogue import Article, Text, UnknownNameError, is_built, load
 from kexue.runs.claims import Claim
 from kexue.runs.run import Run, find_runs
 from kexue.runs.shipped import read_shipped
-from kexue.runs.storage import StorageError
+from kexue.storage import StorageError
 from kexue.studies.runner import VERDICTS, built
 
 __all__ = ["brief", "data_check", "data_listing", "listing", "outcome"]

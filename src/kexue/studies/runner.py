@@ -23,7 +23,7 @@ from kexue.extras import MissingExtraError, missing_extras
 from kexue.runs.catalogue import UnknownNameError, load_catalogue
 from kexue.runs.record import Progress, Record
 from kexue.runs.run import Run, run_directory
-from kexue.runs.storage import StorageError, write_text
+from kexue.storage import StorageError, write_text
 from kexue.studies.progress import StandardErrorProgress
 
 __all__ = ["VERDICTS", "CallError", "StudyError", "StudyRun", "built", "load_study", "preset_config", "run"]

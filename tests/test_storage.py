@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from kexue.runs.storage import StorageError, append_line, plain, read_json, read_lines, write_bytes, write_json
+from kexue.storage import StorageError, append_line, plain, read_json, read_lines, write_bytes, write_json
 
 
 def test_json_round_trip(tmp_path):
