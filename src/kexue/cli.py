@@ -159,7 +159,7 @@ class DataGet:
 
     def __call__(self) -> int:
         from kexue.data import get
-        from kexue.studies.progress import report_bytes
+        from kexue.progress import report_bytes
 
         path = get(
             self.name,

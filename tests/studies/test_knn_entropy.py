@@ -8,7 +8,7 @@ import math
 import pytest
 
 import kexue
-from kexue.runs.record import NullProgress
+from kexue.progress import NullProgress
 from kexue.studies.knn_entropy import PRESETS, Config, normal_entropy
 
 

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 import kexue
-from kexue.runs.record import NullProgress
+from kexue.progress import NullProgress
 from kexue.studies import maxent
 from kexue.studies.maxent import PRESETS, SOLVERS, Config
 

@@ -15,9 +15,9 @@ import pytest
 
 import kexue
 from kexue.data import UnknownDataSetError
+from kexue.progress import NullProgress
 from kexue.runs import LockedError, OtherConditionsError, Record, Run
 from kexue.runs.catalogue import load_catalogue
-from kexue.runs.record import NullProgress
 from kexue.studies import StudyError, StudyRun, built, load_study, runner
 from kexue.studies.runner import CallError, preset_config
 

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from kexue.progress import NullProgress, Progress
 from kexue.runs.claims import Claim, complete, judge
 from kexue.runs.lock import Lock
 from kexue.runs.run import Run, machine, read_metrics, versions
@@ -27,7 +28,7 @@ from kexue.storage import (
     write_text,
 )
 
-__all__ = ["NullProgress", "OtherConditionsError", "Progress", "Record", "Texts"]
+__all__ = ["OtherConditionsError", "Record", "Texts"]
 
 T = TypeVar("T")
 
@@ -45,52 +46,6 @@ _OURS = {"lock", *_FILES, *_FOLDERS}
 
 class OtherConditionsError(RuntimeError):
     """An unfinished run was begun with other versions or threads; the message says what to do."""
-
-
-class Progress(Protocol):
-    """Whoever shows how far a run is."""
-
-    def track(self, items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
-        """Yield the items and show how many are done.
-
-        Parameters
-        ----------
-        items : iterable
-            What to go through.
-        description : str
-            A few words.
-        total : int or None
-            How many there are, where that is known.
-
-        Returns
-        -------
-        iterator
-            The items.
-        """
-        ...
-
-
-class NullProgress:
-    """Shows nothing."""
-
-    def track(self, items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
-        """Yield the items.
-
-        Parameters
-        ----------
-        items : iterable
-            What to go through.
-        description : str
-            Not shown.
-        total : int or None
-            Not needed.
-
-        Returns
-        -------
-        iterator
-            The items.
-        """
-        yield from items
 
 
 def _both(texts: Texts) -> dict[str, str]:

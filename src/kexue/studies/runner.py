@@ -20,11 +20,11 @@ from types import FrameType, ModuleType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from kexue.extras import MissingExtraError, missing_extras
+from kexue.progress import Progress, StandardErrorProgress
 from kexue.runs.catalogue import UnknownNameError, load_catalogue
-from kexue.runs.record import Progress, Record
+from kexue.runs.record import Record
 from kexue.runs.run import Run, run_directory
 from kexue.storage import StorageError, write_text
-from kexue.studies.progress import StandardErrorProgress
 
 __all__ = ["VERDICTS", "CallError", "StudyError", "StudyRun", "built", "load_study", "preset_config", "run"]
 

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from kexue.studies import progress
-from kexue.studies.progress import StandardErrorProgress, report_bytes
+from kexue import progress
+from kexue.progress import StandardErrorProgress, report_bytes
 
 
 def test_plain_lines_where_there_is_no_terminal():
@@ -88,3 +88,43 @@ def test_bytes(monkeypatch):
     say("file", 3_000_000, None)
     say("file", 4_000_000, 4_000_000)  # the end is always told
     assert stream.getvalue() == "file: 1.0 of 4.0 MB\nfile: 3.0 MB\nfile: 4.0 of 4.0 MB\n"
+
+
+def test_what_is_inside_something_else_is_told_only_if_it_takes_long(monkeypatch):
+    stream = io.StringIO()
+    shown = StandardErrorProgress(stream)
+    for _ in shown.track(range(2), "seeds", 2):
+        list(shown.track(range(5), "steps", 5))
+    assert stream.getvalue() == "seeds: 0/2\nseeds: 2/2\n"
+    clock = iter(range(0, 1000, 4))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    for _ in shown.track(range(1), "seeds", 1):
+        list(shown.track(range(4, 14), "steps", 14, done=4, status=lambda: "loss 0.5"))
+    assert "steps: 7/14, loss 0.5\n" in stream.getvalue()
+
+
+def test_nothing_is_said_without_a_terminal_where_lines_are_not_wanted():
+    stream = io.StringIO()
+    assert list(StandardErrorProgress(stream, lines=False).track("abc", "letters", 3)) == ["a", "b", "c"]
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal is POSIX's")
+def test_bars_below_one_another(monkeypatch):
+    import pty
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_FRAMES", 0.0)
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w", encoding="utf-8") as stream:
+        shown = StandardErrorProgress(stream)
+        for _ in shown.track(range(2), "seeds", 2):
+            list(shown.track(range(3), "steps", 5, done=2, status=lambda: "[loss] 0.5"))
+        assert list(shown.track("ab", "again", 2)) == ["a", "b"]
+    content = b""
+    with contextlib.suppress(OSError):
+        while block := os.read(ours, 4096):
+            content += block
+    os.close(ours)
+    text = content.decode("utf-8")
+    assert all(words in text for words in ("seeds", "steps", "again", "2/2", "[loss] 0.5")), text
