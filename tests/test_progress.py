@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+import time
 
 import pytest
 
@@ -119,7 +120,8 @@ def test_bars_below_one_another(monkeypatch):
     with os.fdopen(theirs, "w", encoding="utf-8") as stream:
         shown = StandardErrorProgress(stream)
         for _ in shown.track(range(2), "seeds", 2):
-            list(shown.track(range(3), "steps", 5, done=2, status=lambda: "[loss] 0.5"))
+            for _ in shown.track(range(3), "steps", 5, done=2, status=lambda: "[loss] 0.5"):
+                time.sleep(0.1)  # the display is drawn ten times a second
         assert list(shown.track("ab", "again", 2)) == ["a", "b"]
     content = b""
     with contextlib.suppress(OSError):
