@@ -30,6 +30,7 @@ from kexue.studies.runner import (
     did_you_mean,
     execute,
     load_study,
+    main_process,
     preset_config,
 )
 
@@ -89,6 +90,8 @@ class Options:
     """Exit with 3 if a claim of the article or its papers does not reproduce."""
     data_dir: Path | None = None
     """Folder where data sets are looked for first."""
+    track: str | None = None
+    """A tracker that is told what trainings log, for instance tensorboard."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,8 @@ usage: kexue VERB …        (kexue VERB --help says more)
 
   list                     every study: article, shipped verdicts, time of quick, your last result
   show NAME|ID             the article in brief: verdicts, three lines of code, when to use it
-  run NAME|ID [quick|standard|full] [--field VALUE …] [--seed N] [--out runs] [--fresh] [--threads N] [--strict]
+  run NAME|ID [quick|standard|full] [--field VALUE …] [--seed N] [--out runs] [--fresh] [--threads N]
+                           [--strict] [--track T]
   run --all [quick]        one study after another
   report [runs]            static pages; prints the path of index.html
   data list|get|check      known data sets
@@ -270,9 +274,11 @@ def _execute(name: str, module: Any, preset: str, config: Any, options: Options)
         fresh=options.fresh,
         threads=options.threads,
         data_dir=options.data_dir,
+        track=options.track,
         progress=None,
     )
-    print(outcome(run))
+    if main_process():
+        print(outcome(run))
     return NOT_REPRODUCED if options.strict and run.headline["not reproduced"] else OK
 
 

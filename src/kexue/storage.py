@@ -164,22 +164,23 @@ def read_json(path: Path) -> Any:
         raise StorageError(f"{path} is damaged: {error.msg} at line {error.lineno}, column {error.colno}") from None
 
 
-def append_line(path: Path, value: Any) -> None:
-    """Append one JSON line to a file, whole, and hand it to the operating system at once.
+def append_line(path: Path, *values: Any) -> None:
+    """Append JSON lines to a file, whole, and hand them to the operating system at once.
 
     Parameters
     ----------
     path : Path
         The file; made where it is missing.
-    value : object
-        See `plain`.
+    *values : object
+        One a line; see `plain`.
 
     Raises
     ------
     StorageError
-        If the disk refuses; what was written of the line is cut off again.
+        If the disk refuses; what was written of the lines is cut off again.
     """
-    line = (json.dumps(plain(value), ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+    lines = (json.dumps(plain(value), ensure_ascii=False, allow_nan=False) + "\n" for value in values)
+    line = "".join(lines).encode("utf-8")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab", buffering=0) as file:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kexue.progress import NullProgress, Progress
 from kexue.runs.claims import Claim, complete, judge
@@ -28,6 +28,9 @@ from kexue.storage import (
     write_text,
 )
 
+if TYPE_CHECKING:
+    from kexue.training.named import Training
+
 __all__ = ["OtherConditionsError", "Record", "Texts"]
 
 T = TypeVar("T")
@@ -40,7 +43,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._=,+-]*(/[a-z0-9][a-z0-9._=,+-]*)*", re.IGN
 
 # What a run writes. run.json goes first when it is cleared: a folder that is half cleared must not look like a run.
 _FILES = ("run.json", "metrics.jsonl", "claims.json", "report.html", "log.txt")
-_FOLDERS = ("finished", "tables", "figures", "models")
+_FOLDERS = ("finished", "tables", "figures", "models", "tracking")
 _OURS = {"lock", *_FILES, *_FOLDERS}
 
 
@@ -84,6 +87,10 @@ class Record:
         Whether a run that stands there is removed first.
     progress : Progress
         Who shows how far the run is.
+    main : bool
+        Whether this process writes the files: of several that work on one run, one does.
+    wait : callable
+        Returns when every process of the run has called it.
 
     Raises
     ------
@@ -110,6 +117,8 @@ class Record:
         indicative: bool = False,
         fresh: bool = False,
         progress: Progress | None = None,
+        main: bool = True,
+        wait: Callable[[], object] | None = None,
     ) -> None:
         self.directory = directory
         self.data_dir = data_dir
@@ -120,7 +129,10 @@ class Record:
         """The seeds of the run, the first one as the user gave it."""
         self.finished = False
         """Whether the run had finished before."""
-        self._progress = progress or NullProgress()
+        self._progress = progress if progress is not None and main else NullProgress()
+        self._main = main
+        self._wait = wait
+        self._there: frozenset[str] = frozenset()  # what had been computed when several processes began
         self._indicative = indicative
         self._fresh = fresh
         self._lock = Lock(directory / "lock")
@@ -150,9 +162,12 @@ class Record:
 
     def __enter__(self) -> Record:
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            self._lock.__enter__()
-            self._begin()
+            if self._main:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                self._lock.__enter__()
+                self._begin()
+            if self._wait is not None:
+                self._meet(self._wait)
         except OSError as error:
             self._lock.__exit__(None, None, None)
             raise StorageError(f"cannot write {self.directory}: {error.strerror or error}") from error
@@ -177,6 +192,15 @@ class Record:
         self._entered = time.monotonic()
         self._write_facts()
 
+    def _meet(self, wait: Callable[[], object]) -> None:
+        """All processes look at the same folder before one of them goes on writing."""
+        wait()
+        if not self._main:
+            self._look_back()
+            self._entered = time.monotonic()
+        self._there = frozenset(path.name for path in self.directory.glob("finished/*.json"))
+        wait()
+
     def _look_back(self) -> None:
         """Learn from the folder what had been done before."""
         try:
@@ -185,7 +209,7 @@ class Record:
                 self.finished = True
                 return
             self._refuse_other_conditions(before)
-            metrics = read_metrics(self.directory / "metrics.jsonl", repair=True)
+            metrics = read_metrics(self.directory / "metrics.jsonl", repair=self._main)
         except StorageError as error:
             raise StorageError(f"{error}; start over with --fresh") from None
         self._known.update((entry["name"], entry["step"], entry["seed"]) for entry in metrics)
@@ -235,6 +259,8 @@ class Record:
         self.finished = True
 
     def _write_facts(self) -> None:
+        if not self._main:
+            return
         self._facts["seconds"] = round(self._spent + time.monotonic() - self._entered, 3)
         write_json(self.directory / "run.json", self._facts)
 
@@ -271,6 +297,8 @@ class Record:
         if key in self._known:
             return
         self._known.add(key)
+        if not self._main:
+            return
         append_line(self.directory / "metrics.jsonl", {"name": name, "step": step, "seed": seed, "value": float(value)})
 
     def curve(
@@ -332,10 +360,13 @@ class Record:
             raise ValueError(f"name must be letters, digits and ._=,+- in parts divided by '/', got {name!r}")
         suffix = "" if seed is None else f"-s{seed}"
         path = self.directory / "finished" / f"{name.replace('/', '--')}{suffix}.json"
-        if path.exists():
+        # Several processes must agree on what is to be computed, although one of them writes meanwhile.
+        if path.exists() if self._wait is None else path.name in self._there:
             with contextlib.suppress(StorageError):  # a damaged memory is computed again
                 return read_json(path)
         result = plain(function(*arguments))
+        if not self._main:
+            return result
         write_json(path, result)
         self._write_facts()
         return result
@@ -395,6 +426,39 @@ class Record:
             total = len(items)
         return self._progress.track(items, description, total)
 
+    @contextlib.contextmanager
+    def training(self, name: str, *, seed: int) -> Iterator[Training]:
+        """Give a training of this run its seeds and its folder ``models/<name>-s<seed>/`` for a ``with`` block.
+
+        See `kexue.training.training`: everything random is seeded from seed and name before the model is built, and
+        restored at the end.
+
+        Parameters
+        ----------
+        name : str
+            Name of the training: letters, digits and ``._=,+-``.
+        seed : int
+            The seed that it belongs to.
+
+        Yields
+        ------
+        Training
+            Its ``directory`` is for the ``Trainer``.
+
+        Raises
+        ------
+        ValueError
+            If the name has other characters.
+        StorageError
+            If the disk refuses.
+        """
+        from kexue.training.named import training
+
+        directory = self.directory / "models" / f"{name}-s{seed}"
+        with training(name, seed=seed, directory=directory, progress=self._progress) as run:
+            yield run
+        self._write_facts()
+
     def table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, caption: Texts) -> None:
         """Write a table as CSV.
 
@@ -424,7 +488,8 @@ class Record:
             if len(row) != len(columns):
                 raise ValueError(f"each row must have {len(columns)} cells, got {len(row)}")
             writer.writerow(row)
-        write_text(self.directory / file, text.getvalue())
+        if self._main:
+            write_text(self.directory / file, text.getvalue())
         self._list("tables", {"name": name, "file": file, "caption": _both(caption)})
 
     def figure(
@@ -455,6 +520,8 @@ class Record:
         from kexue.plots.style import encode
 
         self._file("figures", name, "svg")
+        if not self._main:
+            return
         content, ending = encode(figure, name=name)
         file = self._file("figures", name, ending)
         write_bytes(self.directory / file, content)
@@ -519,7 +586,8 @@ class Record:
             indicative=self._indicative or (one_a_seed and len(figures) == 1),
         )
         self._claims.append(judged)
-        write_json(self.directory / "claims.json", [vars(entry) for entry in self._claims])
+        if self._main:
+            write_json(self.directory / "claims.json", [vars(entry) for entry in self._claims])
         return judged
 
     def _file(self, folder: str, name: str, ending: str) -> str:

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from numbers import Integral, Real
@@ -152,6 +152,7 @@ def run(
     fresh: bool = False,
     threads: int = 1,
     data_dir: str | Path | None = None,
+    track: str | None = None,
     progress: Progress | None = None,
     **fields: Any,
 ) -> StudyRun:
@@ -173,6 +174,8 @@ def run(
         Threads for numerical libraries. One gives the same figures on every machine.
     data_dir : str or Path, optional
         Where data sets are looked for first.
+    track : str, optional
+        A tracker that is told what trainings log, for instance ``"tensorboard"``.
     progress : Progress, optional
         Who shows how far the run is; standard error if left out.
     **fields
@@ -219,6 +222,7 @@ def run(
         fresh=fresh,
         threads=threads,
         data_dir=None if data_dir is None else Path(data_dir),
+        track=track,
         progress=progress,
     )
 
@@ -261,6 +265,7 @@ def execute(
     fresh: bool,
     threads: int,
     data_dir: Path | None,
+    track: str | None,
     progress: Progress | None,
 ) -> StudyRun:
     """Run a study whose name, preset and configuration are known to be right."""
@@ -273,6 +278,8 @@ def execute(
     missing = missing_extras(list(load_catalogue().study(name).extras))
     if missing:
         raise MissingExtraError(f'the study {name} needs more packages: pip install "kexue[{",".join(missing)}]"')
+    if track is not None:
+        _check_tracker(track)
     checksum = ""
     if hasattr(config, "dataset"):
         from kexue.data import fingerprint
@@ -292,20 +299,57 @@ def execute(
         indicative=preset == "quick",
         fresh=fresh,
         progress=progress or StandardErrorProgress(),
+        main=main_process(),
+        wait=_together(),
     )
-    with _one_way_to_stop(), record:
+    with _one_way_to_stop(), _limited_threads(threads), record:
         if not record.finished:
             try:
-                with _limited_threads(threads):
+                with _tracked(track, name, directory, config):
                     module.run(config, record)
             except (StorageError, MissingExtraError):
                 raise
             except (Exception, SystemExit) as error:  # a study must not end the caller's process
                 raise StudyError(_log(directory, error)) from error
             record.finish()
-        if not (directory / "report.html").exists():
+        if main_process() and not (directory / "report.html").exists():
             _write_report(directory)
     return StudyRun(directory)
+
+
+def main_process() -> bool:
+    """Whether this process is the one, of those that ``torchrun`` has started, that writes and prints."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _together() -> Callable[[], object] | None:
+    """Where ``torchrun`` has started several processes: what lets each wait for the others."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return None
+    from kexue.training.process import accelerator
+
+    wait: Callable[[], object] = accelerator().wait_for_everyone
+    return wait
+
+
+def _check_tracker(track: str) -> None:
+    from kexue.training.process import check_tracker
+
+    try:
+        check_tracker(track)
+    except ValueError as error:
+        raise CallError(str(error)) from None
+
+
+@contextmanager
+def _tracked(track: str | None, name: str, directory: Path, config: Any) -> Iterator[None]:
+    if track is None:
+        yield
+        return
+    from kexue.training.process import tracking
+
+    with tracking(track, name=name, directory=directory / "tracking", config=dataclasses.asdict(config)):
+        yield
 
 
 def _command(name: str, module: ModuleType, preset: str, config: Any, *, seed: int, threads: int) -> str:
@@ -361,6 +405,8 @@ def _log(directory: Path, error: BaseException) -> str:
     path = directory / "log.txt"
     lines = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    if not main_process():
+        return f"{reason} (in the process {os.environ['RANK']})"
     try:
         write_text(path, "".join(traceback.format_exception(error)))
     except StorageError as refused:

@@ -1,0 +1,197 @@
+"""What several processes owe one another: equal starts, mean gradients, and the rows of the whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from kexue.extras import require
+
+require("torch", "torch", "kexue.training.reduction")
+
+import torch  # noqa: E402
+import torch.distributed as dist  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+__all__ = ["broadcast", "gather_batch", "mean_over_processes", "process_count", "process_rank", "reduce_gradients"]
+
+
+def process_count() -> int:
+    """How many processes train together.
+
+    Returns
+    -------
+    int
+        1 where ``torch.distributed`` is not at work.
+
+    Examples
+    --------
+    >>> process_count()
+    1
+    """
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def process_rank() -> int:
+    """Which of the processes this one is.
+
+    Returns
+    -------
+    int
+        Between 0, the one that writes files, and `process_count` − 1.
+
+    Examples
+    --------
+    >>> process_rank()
+    0
+    """
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+@torch.no_grad()
+def broadcast(module: nn.Module) -> None:
+    """Give every process the parameters and buffers of rank 0.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The same module in every process; changed in place.
+
+    Examples
+    --------
+    >>> broadcast(nn.Linear(2, 1))  # one process: nothing to do
+    """
+    if process_count() == 1:
+        return
+    for tensor in (*module.parameters(), *module.buffers()):
+        whole = tensor.detach().contiguous()
+        dist.broadcast(whole, src=0)
+        tensor.detach().copy_(whole)
+
+
+@torch.no_grad()
+def mean_over_processes(tensor: Tensor) -> Tensor:
+    """The mean of a tensor over the processes.
+
+    Parameters
+    ----------
+    tensor : torch.Tensor
+        Floating; of the same shape in every process.
+
+    Returns
+    -------
+    torch.Tensor
+        The mean, without gradient; the tensor itself where there is one process.
+
+    Examples
+    --------
+    >>> mean_over_processes(torch.tensor(2.0))
+    tensor(2.)
+    """
+    count = process_count()
+    if count == 1:
+        return tensor
+    whole = tensor.detach().clone()
+    dist.all_reduce(whole)
+    return whole / count
+
+
+@torch.no_grad()
+def reduce_gradients(parameters: Iterable[Tensor]) -> None:
+    r"""Replace each gradient by its mean over the processes, in one all-reduce for each device and dtype.
+
+    .. math:: g \leftarrow \frac{1}{W} \sum_{r=0}^{W-1} g_r
+
+    Parameters
+    ----------
+    parameters : iterable of torch.Tensor
+        The same parameters, in the same order, in every process. A gradient that is missing in some processes counts
+        as zero there; one that is missing in all stays missing, so that the optimiser passes over it as it would in
+        one process.
+
+    Notes
+    -----
+    The models are not wrapped: a wrapped module gives wrong gradients where the backward pass of a step does not reach
+    all its parameters, as that of a gradient penalty alone.
+
+    Examples
+    --------
+    >>> weight = torch.zeros(1, requires_grad=True)
+    >>> (3 * weight).sum().backward()
+    >>> reduce_gradients([weight])
+    >>> weight.grad
+    tensor([3.])
+    """
+    count = process_count()
+    if count == 1:
+        return
+    alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for parameter in parameters:
+        if parameter.requires_grad:
+            alike.setdefault((parameter.device, parameter.dtype), []).append(parameter)
+    for group in alike.values():
+        present = group[0].new_tensor([float(parameter.grad is not None) for parameter in group])
+        flat = torch.cat([present, *(_gradient(parameter).reshape(-1) for parameter in group)])
+        dist.all_reduce(flat)
+        anywhere = (flat[: len(group)] > 0).tolist()
+        means = flat[len(group) :].div_(count).split([parameter.numel() for parameter in group])
+        for parameter, mean, there in zip(group, means, anywhere, strict=True):
+            if not there:
+                continue
+            if parameter.grad is None:
+                parameter.grad = torch.empty_like(parameter)
+            parameter.grad.copy_(mean.view_as(parameter))
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+
+
+class _GatherBatch(torch.autograd.Function):
+    """Forward: the rows of all processes. Backward: the own rows of the gradients of all processes, added."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.rows = x.shape[0]
+        parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(process_count())]
+        dist.all_gather(parts, x.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        whole = gradient.contiguous().clone()
+        dist.all_reduce(whole)
+        return whole[process_rank() * ctx.rows :][: ctx.rows]
+
+
+def gather_batch(x: Tensor) -> Tensor:
+    r"""The rows of a tensor from all processes, in the order of the ranks, with gradients.
+
+    For methods that need statistics of the whole batch, such as its entropy. Let every process compute the same
+    :math:`f` of the gathered rows and add it to its own loss: after `reduce_gradients`, which takes means, the
+    gradient is that of one process with the whole batch, because the backward pass here adds what all processes send
+    back.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        Of shape (n, …), the same in every process.
+
+    Returns
+    -------
+    torch.Tensor
+        Of shape (processes · n, …); `x` itself where there is one process.
+
+    Notes
+    -----
+    Every process must call this, and its backward pass, equally often.
+
+    Examples
+    --------
+    >>> gather_batch(torch.ones(2, 3)).shape
+    torch.Size([2, 3])
+    """
+    if process_count() == 1:
+        return x
+    gathered: Tensor = _GatherBatch.apply(x)
+    return gathered
