@@ -6,7 +6,9 @@ import dataclasses
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -493,7 +495,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _speak_utf8()
     try:
-        code = _dispatch(words)
+        with _plain_warnings():
+            code = _dispatch(words)
         sys.stdout.flush()
         return code
     except (CallError, UnknownNameError, UnknownDataSetError) as error:
@@ -515,6 +518,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except SystemExit as stop:  # tyro's way to end after --help and after wrong words
         return stop.code if isinstance(stop.code, int) else FAILED
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Our own warnings are one line, as our errors are; those of others stay as they are."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def say(message: Warning | str, category: type[Warning], *place: Any) -> None:
+            if category.__module__.partition(".")[0] == "kexue":
+                print(f"kexue: {_one_line(Exception(message))}", file=sys.stderr)
+            else:
+                show(message, category, *place)
+
+        warnings.showwarning = say  # type: ignore[assignment]
+        yield
 
 
 def _speak_utf8() -> None:

@@ -38,6 +38,7 @@ __all__ = [
 
 _STEP = re.compile(r"step-(\d{9})\.safetensors")
 _KEPT = 2
+_KEY = "kexue checkpoint"
 
 
 class CheckpointError(RuntimeError):
@@ -72,14 +73,15 @@ def pack(state: Any) -> bytes:
     {'weight': tensor([1., 1.]), 'betas': (0.9, 0.999)}
     """
     tensors: dict[str, Tensor] = {}
-    text = json.dumps(_plain(state, "", tensors), ensure_ascii=False, allow_nan=False)
+    plain = _plain(state, "", tensors)
     seen = set()
     for name, tensor in tensors.items():
         # Tied weights lie in one storage, which safetensors refuses: each name gets its copy.
         if tensor.untyped_storage().data_ptr() in seen:
             tensors[name] = tensor.clone()
         seen.add(tensor.untyped_storage().data_ptr())
-    return save_tensors(tensors, metadata={"state": text, "sha256": _digest(text, tensors)})
+    # One key, because the order of several in the file would change from time to time.
+    return save_tensors(tensors, metadata={_KEY: _text({"sha256": _digest(plain, tensors), "state": plain})})
 
 
 def unpack(content: bytes) -> Any:
@@ -345,8 +347,12 @@ def _restored(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     return value
 
 
-def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(text.encode("utf-8"))
+def _text(plain: Any) -> str:
+    return json.dumps(plain, ensure_ascii=False, allow_nan=False)
+
+
+def _digest(plain: Any, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(_text(plain).encode("utf-8"))
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -355,8 +361,11 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def _checked(tensors: Mapping[str, Tensor], metadata: Any) -> Any:
-    if not isinstance(metadata, dict) or not {"state", "sha256"} <= set(metadata):
-        raise CheckpointError("it is a safetensors file, but no checkpoint of a training")
-    if _digest(metadata["state"], tensors) != metadata["sha256"]:
+    try:
+        kept = json.loads(metadata[_KEY])
+        plain, digest = kept["state"], kept["sha256"]
+    except (KeyError, TypeError, ValueError):
+        raise CheckpointError("it is a safetensors file, but no checkpoint of a training") from None
+    if _digest(plain, tensors) != digest:
         raise CheckpointError("its content does not have the checksum that it was written with")
-    return _restored(json.loads(metadata["state"]), tensors)
+    return _restored(plain, tensors)

@@ -225,7 +225,7 @@ class History:
         self._waiting, self._lines = {}, []
         if self._path is None or not self._path.exists():
             return
-        if cut:
+        if cut and self._path.stat().st_size > length:
             try:
                 with self._path.open("r+b") as file:
                     file.truncate(length)
