@@ -52,6 +52,32 @@ def _corner(*values: list[float]) -> Callable[[], tuple[Tensor, ...]]:
     return lambda: tuple(torch.tensor(value, dtype=torch.float64) for value in values)
 
 
+def _covariance(*first: float) -> Tensor:
+    """A symmetric Toeplitz matrix: its mixture with its mirror image is a covariance too."""
+    index = torch.arange(len(first))
+    return torch.tensor(first, dtype=torch.float64)[(index[:, None] - index).abs()]
+
+
+def _laws() -> tuple[Tensor, ...]:
+    return _noise(3), _covariance(1.0, 0.3, -0.1), _noise(3, seed=1), _covariance(1.5, -0.4, 0.2)
+
+
+def _variances() -> tuple[Tensor, ...]:
+    return _noise(3), _noise(3).exp(), _noise(3, seed=1), _noise(3, seed=1).exp()
+
+
+def _factors() -> tuple[Tensor, ...]:
+    return _noise(3), _noise(3, 2, seed=2), _noise(3, seed=1), _noise(3, 3, seed=3)
+
+
+def _same_laws() -> tuple[Tensor, ...]:
+    return (_noise(3), _covariance(1.0, 0.0, 0.0)) * 2
+
+
+def _same_singular_laws() -> tuple[Tensor, ...]:
+    return (_noise(3), torch.ones(3, 3, dtype=torch.float64)) * 2
+
+
 ONE, ZERO, HALF = [0.0, 1.0, 0.0], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]
 TABLE = _corner([[0.5, 0.0, 0.0], [0.25, 0.25, 0.0], [0.0, 0.0, 0.0]])
 
@@ -72,6 +98,22 @@ ROWS = [
         unchecked={},
     ),
     Row("probability.likelihoods.bits_per_dim", lambda: (_noise(5),), options={"dims": 64, "levels": 17}, unchecked={}),
+    *(
+        Row(f"probability.gaussian.{name}", laws, corners, options=options, broadcasts=True)
+        for name, corners in (
+            ("gaussian_kl", (_same_laws,)),
+            ("gaussian_bhattacharyya", (_same_laws,)),
+            ("gaussian_hellinger", (_same_laws,)),
+            ("gaussian_wasserstein", (_same_laws, _same_singular_laws)),
+        )
+        for laws, corners, options in ((_laws, corners, {}), (_variances, (), {"form": "var"}))
+    ),
+    Row(
+        "probability.gaussian.gaussian_wasserstein",
+        _factors,
+        options={"form": "factor", "squared": True},
+        broadcasts=True,
+    ),
 ]
 rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name + "".join(f"-{key}" for key in row.options))
 

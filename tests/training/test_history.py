@@ -62,8 +62,7 @@ def test_it_goes_back_with_a_checkpoint(tmp_path):
 
 
 def test_terms_of_another_device_wait(monkeypatch):
-    history = History(None, 1)
-    history._device = torch.device("meta")
+    history = History(None, 1, device="meta")
     moved = torch.Tensor.to
     monkeypatch.setattr(torch.Tensor, "to", lambda x, device, dtype: moved(x, dtype))  # "meta" has no values
     history.add(1, "", {"loss": torch.tensor(1.0), "size": torch.tensor(2)})

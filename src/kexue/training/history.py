@@ -53,6 +53,7 @@ class History:
         self._path = path
         self._seed = seed
         self._device = torch.device(device)
+        self._at_once = self._device.type == "cpu"
         self._window: dict[str, list[float]] = {}  # name -> [sum, count] since the last writing
         self._waiting: dict[tuple[str, tuple[str, ...]], list[tuple[int, Tensor]]] = {}
         self._lines: list[dict[str, Any]] = []
@@ -74,24 +75,28 @@ class History:
         FloatingPointError
             If the loss is not finite; for terms on another device than the CPU, `write` and `check` say so.
         """
-        if self._device.type != "cpu" and all(isinstance(value, Tensor) for value in terms.values()):
+        if self._at_once or not all(isinstance(value, Tensor) for value in terms.values()):
+            self._take(step, of, terms)
+        else:
             stacked = torch.stack([value.detach().to(self._device, torch.float32) for value in terms.values()])
             self._waiting.setdefault((of, tuple(terms)), []).append((step, stacked))
-            return
-        self._take(
-            step, of, {name: value.item() if isinstance(value, Tensor) else value for name, value in terms.items()}
-        )
 
-    def _take(self, step: int, of: str, values: Mapping[str, float]) -> None:
-        if not math.isfinite(values.get("loss", 0.0)):
-            others = ", ".join(f"{name} is {value:g}" for name, value in values.items() if name != "loss")
-            raise FloatingPointError(
-                f"the loss{of and ' of the ' + of} is {values['loss']} at step {step}{others and f' ({others})'}"
-            )
-        for name, value in values.items():
-            entry = self._window.setdefault(f"{of}/{name}" if of else name, [0.0, 0.0])
-            entry[0] += value
-            entry[1] += 1
+    def _take(self, step: int, of: str, terms: Mapping[str, Any]) -> None:
+        window = self._window
+        for name, value in terms.items():
+            number = _number(value)
+            if name == "loss" and not math.isfinite(number):
+                others = ", ".join(f"{other} is {_number(term):g}" for other, term in terms.items() if other != "loss")
+                raise FloatingPointError(
+                    f"the loss{of and ' of the ' + of} is {number} at step {step}{others and f' ({others})'}"
+                )
+            key = f"{of}/{name}" if of else name
+            if key in window:
+                entry = window[key]
+                entry[0] += number
+                entry[1] += 1
+            else:
+                window[key] = [number, 1.0]
 
     def check(self) -> None:
         """Read what waits on other devices.
@@ -232,3 +237,7 @@ class History:
             except OSError as error:
                 raise StorageError(f"cannot write {self._path}: {error.strerror or error}") from error
         self._lines = [line for line in read_lines(self._path) if length]
+
+
+def _number(value: Any) -> float:
+    return value.item() if isinstance(value, Tensor) else float(value)

@@ -183,6 +183,7 @@ class Trainer:
         self._save_every = None if save_every is None else check_integer(save_every, "save_every")
         self.accelerator = accelerator or own_accelerator()
         self.device: torch.device = self.accelerator.device
+        self._rank, self._processes = process_rank(), process_count()
         self.step_number = 0
         for model in self.models.values():
             model.to(self.device)
@@ -264,21 +265,21 @@ class Trainer:
         if self._state != "new":
             raise RuntimeError("batches can be called once for each Trainer")
         check_integer(steps, "steps")
-        run, rank, processes = self._training, process_rank(), process_count()
+        run = self._training
         order, source = batch_source(
             data,
             batch_size=batch_size,
             seed=run.derived_seed("data"),
             device=self.device,
-            rank=rank,
-            processes=processes,
+            rank=self._rank,
+            processes=self._processes,
             workers=workers,
         )
         if self._schedule != "constant" or self._warmup:
             self._factor = schedule_factor(self._schedule, steps=steps, warmup=self._warmup)
-        self._settings = self._describe(steps=steps, batch_size=batch_size, items=order.items, processes=processes)
-        if rank:  # streams such as dropout's must differ from process to process
-            seed_everything(run.derived_seed("rank", rank))
+        self._settings = self._describe(steps=steps, batch_size=batch_size, items=order.items)
+        if self._rank:  # streams such as dropout's must differ from process to process
+            seed_everything(run.derived_seed("rank", self._rank))
         finished = self._begin()
         if finished:
             self._end()
@@ -291,7 +292,7 @@ class Trainer:
         self._saved_at = time.monotonic()
         self._state, run.looping = "looping", True
         batches = source(start, steps)
-        shown = run.progress if process_rank() == 0 else StandardErrorProgress(lines=False)
+        shown = run.progress if self._rank == 0 else StandardErrorProgress(lines=False)
         try:
             for batch in shown.track(batches, run.name, steps, done=start, status=lambda: self._said):
                 self.step_number += 1
@@ -353,7 +354,8 @@ class Trainer:
             scaled.backward()
         else:
             scaled.backward(inputs=[parameter for parameter in trained if parameter.requires_grad])
-        reduce_gradients(trained)
+        if self._processes > 1:
+            reduce_gradients(trained)
         if name in self._clip:
             if scaler is not None:
                 scaler.unscale_(optimizer)
@@ -412,8 +414,8 @@ class Trainer:
         torch.Tensor
             Of shape (n, *shape), on the device: this process's rows of the noise of the whole batch.
         """
-        whole = torch.randn(n * process_count(), *shape, generator=self._noise, device=self.device, dtype=dtype)
-        return whole[process_rank() * n : (process_rank() + 1) * n]
+        whole = torch.randn(n * self._processes, *shape, generator=self._noise, device=self.device, dtype=dtype)
+        return whole[self._rank * n : (self._rank + 1) * n]
 
     def autocast(self) -> AbstractContextManager[None]:
         """Mixed precision, where the Accelerator was made with it, for a ``with`` block.
@@ -480,7 +482,7 @@ class Trainer:
                     group["lr"] = rate * factor
 
     def _log(self) -> None:
-        means = self._history.write(self.step_number, keep=process_rank() == 0)
+        means = self._history.write(self.step_number, keep=self._rank == 0)
         self._said = ", ".join(f"{name} {value:.4g}" for name, value in list(means.items())[:4])
         if self.accelerator.trackers:
             prefix = f"{self._training.name}-s{self._training.seed}"
@@ -488,9 +490,11 @@ class Trainer:
 
     def _pause(self) -> None:
         """Between two steps: write a checkpoint where one is due, and stop where someone has asked for it."""
+        if self._folder is None and not self._training.stopping and self._processes == 1:
+            return
         due = self._due()
         stopping = self._training.stopping
-        if process_count() > 1:
+        if self._processes > 1:
             if self.step_number % self._log_every and not (due and self._save_every):
                 return  # the clock of one process is not that of another: they agree where they meet anyway
             votes = torch.tensor([due, stopping], device=self.device, dtype=torch.int32)
@@ -515,6 +519,7 @@ class Trainer:
         """What must be the same for a checkpoint to be gone on from."""
         return {
             **facts,
+            "processes": self._processes,
             "name": self._training.name,
             "seed": self._training.seed,
             "models": {
@@ -549,7 +554,7 @@ class Trainer:
         state["noise"] = self._noise.get_state()
         state["scaler"] = None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict()
         state["random"] = self._random_states()
-        if process_rank() == 0:
+        if self._rank == 0:
             self._folder.save(self.step_number, state)
         self._saved_at = time.monotonic()
         self._saving_took = self._saved_at - started
@@ -569,9 +574,9 @@ class Trainer:
     def _random_states(self) -> dict[int, Tensor]:
         """The global streams of every process, by rank."""
         mine = torch.frombuffer(bytearray(pack(random_state())), dtype=torch.uint8)
-        if process_count() == 1:
+        if self._processes == 1:
             return {0: mine}
-        lengths = [torch.zeros(1, dtype=torch.int64, device=self.device) for _ in range(process_count())]
+        lengths = [torch.zeros(1, dtype=torch.int64, device=self.device) for _ in range(self._processes)]
         dist.all_gather(lengths, torch.tensor([len(mine)], device=self.device))
         longest = max(int(length) for length in lengths)
         padded = torch.zeros(longest, dtype=torch.uint8, device=self.device)
@@ -604,22 +609,22 @@ class Trainer:
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self._noise.set_state(state["noise"].cpu())
-        set_random_state(unpack(state["random"][process_rank()].numpy().tobytes()))
+        set_random_state(unpack(state["random"][self._rank].numpy().tobytes()))
         return False
 
     def _found(self) -> Any:
         """The state to go on from, the same in every process; the history goes back to it."""
         state = None
-        if self._folder is not None and process_rank() == 0:
+        if self._folder is not None and self._rank == 0:
             for path in self._folder.directory.glob(f".*{UNFINISHED}"):  # what a killed process has left
                 path.unlink()
             state = self._folder.newest(self._accept)
             self._history.resume(None if state is None else state["history"])
-        if self._folder is not None and process_count() > 1:
+        if self._folder is not None and self._processes > 1:
             chosen = torch.tensor([-1 if state is None else -2 if state["finished"] else state["step"]])
             chosen = chosen.to(self.device)
             dist.broadcast(chosen, src=0)
-            if process_rank() and int(chosen) != -1:
+            if self._rank and int(chosen) != -1:
                 state = read_checkpoint(self._folder.final if int(chosen) == -2 else self._folder.path(int(chosen)))
                 self._history.resume(state["history"], cut=False)
         return state
@@ -634,7 +639,7 @@ class Trainer:
         self._history.check()
         if self._folder is not None:
             state = self._snapshot(finished=True)
-            if process_rank() == 0:
+            if self._rank == 0:
                 self._folder.finish(state)
         self._end()
 
