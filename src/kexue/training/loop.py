@@ -25,7 +25,13 @@ from kexue.training.history import History  # noqa: E402
 from kexue.training.named import Training, current_training  # noqa: E402
 from kexue.training.order import Data, batch_source  # noqa: E402
 from kexue.training.process import accelerator as own_accelerator  # noqa: E402
-from kexue.training.reduction import broadcast, process_count, process_rank, reduce_gradients  # noqa: E402
+from kexue.training.reduction import (  # noqa: E402
+    broadcast,
+    gather_bytes,
+    process_count,
+    process_rank,
+    reduce_gradients,
+)
 from kexue.training.schedules import Schedule, schedule_factor  # noqa: E402
 from kexue.training.seeding import random_state, seed_everything, set_random_state  # noqa: E402
 from kexue.validation import check_integer  # noqa: E402
@@ -553,7 +559,8 @@ class Trainer:
         state["optimizers"] = {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()}
         state["noise"] = self._noise.get_state()
         state["scaler"] = None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict()
-        state["random"] = self._random_states()
+        # The global streams of every process, each as it was packed there.
+        state["random"] = dict(enumerate(gather_bytes(pack(random_state()), device=self.device)))
         if self._rank == 0:
             self._folder.save(self.step_number, state)
         self._saved_at = time.monotonic()
@@ -570,20 +577,6 @@ class Trainer:
             "keep": {name: kept.state_dict() for name, kept in self._keep.items()},
             "history": self._history.state(),
         }
-
-    def _random_states(self) -> dict[int, Tensor]:
-        """The global streams of every process, by rank."""
-        mine = torch.frombuffer(bytearray(pack(random_state())), dtype=torch.uint8)
-        if self._processes == 1:
-            return {0: mine}
-        lengths = [torch.zeros(1, dtype=torch.int64, device=self.device) for _ in range(self._processes)]
-        dist.all_gather(lengths, torch.tensor([len(mine)], device=self.device))
-        longest = max(int(length) for length in lengths)
-        padded = torch.zeros(longest, dtype=torch.uint8, device=self.device)
-        padded[: len(mine)] = mine.to(self.device)
-        parts = [torch.empty_like(padded) for _ in lengths]
-        dist.all_gather(parts, padded)
-        return {rank: part[: int(length)] for rank, (part, length) in enumerate(zip(parts, lengths, strict=True))}
 
     def _begin(self) -> bool:
         """Load what is there; whether the training is finished."""

@@ -13,7 +13,15 @@ import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-__all__ = ["broadcast", "gather_batch", "mean_over_processes", "process_count", "process_rank", "reduce_gradients"]
+__all__ = [
+    "broadcast",
+    "gather_batch",
+    "gather_bytes",
+    "mean_over_processes",
+    "process_count",
+    "process_rank",
+    "reduce_gradients",
+]
 
 
 def process_count() -> int:
@@ -94,6 +102,39 @@ def mean_over_processes(tensor: Tensor) -> Tensor:
     whole = tensor.detach().clone()
     dist.all_reduce(whole)
     return whole / count
+
+
+@torch.no_grad()
+def gather_bytes(content: bytes, *, device: torch.device | str = "cpu") -> list[Tensor]:
+    """What every process has, of any length, as it stands.
+
+    Parameters
+    ----------
+    content : bytes
+        That of this process.
+    device : torch.device or str, default "cpu"
+        Where the processes exchange it.
+
+    Returns
+    -------
+    list of torch.Tensor
+        Bytes (uint8) on the CPU, in the order of the ranks.
+
+    Examples
+    --------
+    >>> gather_bytes(b"ab")
+    [tensor([97, 98], dtype=torch.uint8)]
+    """
+    mine = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    if process_count() == 1:
+        return [mine]
+    lengths = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(process_count())]
+    dist.all_gather(lengths, torch.tensor([len(mine)], device=device))
+    padded = torch.zeros(max(int(length) for length in lengths), dtype=torch.uint8, device=device)
+    padded[: len(mine)] = mine.to(device)
+    parts = [torch.empty_like(padded) for _ in lengths]
+    dist.all_gather(parts, padded)
+    return [part[: int(length)].cpu() for part, length in zip(parts, lengths, strict=True)]
 
 
 @torch.no_grad()
