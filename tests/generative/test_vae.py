@@ -155,6 +155,25 @@ def test_chunks_do_not_change_the_result(base):
     assert not torch.equal(other, results[0][0])
 
 
+def test_blocks_do_not_change_the_result(case, monkeypatch):
+    model, x = case
+    model, x = model.double(), x.double()
+    sizes: list[int] = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    model.decoder.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
+    results = []
+    # 16 images of 12 pixels with 10 latents each: all at once, five images, one image, four of the latents of one
+    for block, rows, largest in ((2**16, 1, 160), (12 * 50, 1, 50), (12, 10, 10), (12, 4, 4)):
+        monkeypatch.setattr(vae, "BLOCK", block)
+        monkeypatch.setattr(vae, "FEWEST_ROWS", rows)
+        sizes.clear()
+        results.append(model.log_prob(x, num_samples=10, generator=seeded()))
+        assert max(sizes) == largest
+        assert sum(sizes) == 160
+    for bound in results[1:]:
+        torch.testing.assert_close(bound, results[0], atol=1e-10, rtol=0)
+
+
 def test_without_a_generator_the_global_source_counts():
     x = torch.zeros(2, 3)
     for base in (Normal, Laplace):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kexue.plots import codes_between, encode, image_grid, interpolation
+from kexue.plots import codes_between, encode, image_grid, interpolation, nearest_images
 from kexue.plots.images import as_numbers, check_labels
 
 
@@ -231,3 +231,20 @@ class Tensor2(Tensor):
 def test_a_decoder_that_returns_another_number_of_images_is_refused():
     with pytest.raises(ValueError, match="decode must return 9 images, got 1"):
         interpolation(lambda z: np.zeros((1, 8, 8)), [1.0, 0.0], [0.0, 1.0])
+
+
+def test_the_nearest_image_stands_below_its_sample():
+    data = np.stack([np.full((4, 4), value) for value in (0.0, 0.5, 1.0)])
+    samples = np.stack([np.full((4, 4), value) for value in (0.9, 0.1, 0.6, 0.2)])
+    figure = nearest_images(samples, data, columns=2)
+    side = (sheet(figure).shape[0] - 3 * 3) // 4
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["samples", "nearest data"] * 2
+    rows = sheet(figure)[:: side + 3][:, :: side + 3, 0]
+    assert rows.tolist() == [[230, 26], [255, 0], [153, 51], [128, 0]]
+
+
+def test_images_of_two_shapes_have_no_distance():
+    with pytest.raises(ValueError, match="samples and data must have images of one shape"):
+        nearest_images(np.zeros((2, 4, 4)), np.zeros((2, 4, 5)))
+    with pytest.raises(ValueError, match="columns must be"):
+        nearest_images(np.zeros((2, 4, 4)), np.zeros((2, 4, 4)), columns=0)

@@ -117,6 +117,45 @@ def test_wide_scales_keep_their_digits():
         assert pixel.log_prob(torch.tensor(x)).item() == pytest.approx(expected, rel=3e-7)
 
 
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_the_outer_levels_have_the_tails_alone(levels):
+    """Their other edge is at infinity, for locations and scales of any size; the slopes there are finite."""
+    loc = torch.tensor([-1e35, -1e5, -1.0, 0.0, 1.0, 1e5, 1e35]).repeat_interleave(3).requires_grad_()
+    log_scale = torch.tensor([-15.0, 0.0, 300.0]).repeat(7).requires_grad_()  # the slope of the last one is zero
+    for x, sign in ((0, 1), (levels - 1, -1)):
+        value = DiscretizedLogistic(loc, log_scale, levels, validate_args=False).log_prob(torch.tensor(x))
+        unit = (levels - 1) / 2
+        distance = -(levels - 2) / 2 - sign * loc.double() * unit
+        expected = torch.nn.functional.logsigmoid(distance * (-log_scale.double()).exp() / unit)
+        within = expected > -1e37
+        torch.testing.assert_close(value.double()[within], expected[within], rtol=1e-6, atol=1e-6)
+        assert (value[~within] < -1e37).all()
+        sane = loc.abs() < 1e6
+        slopes = torch.autograd.grad(value[sane].sum(), (loc, log_scale))
+        assert all(slope.isfinite().all() for slope in slopes)
+
+
+def test_a_shared_scale_counts_as_if_it_were_repeated():
+    loc, x = noise(5, 4, 3), torch.tensor([0, 7, 16])
+    for log_scale in (noise(4, 3, seed=1) - 2, noise(5, 1, 1, seed=1) - 2, torch.tensor(-2.0), -2):
+        shared = DiscretizedLogistic(loc, log_scale, 17)
+        wide = DiscretizedLogistic(loc, torch.as_tensor(log_scale).double().expand_as(loc).contiguous(), 17)
+        assert torch.equal(shared.log_prob(x), wide.log_prob(x))
+        assert torch.equal(shared.expand((2, 5, 4, 3)).log_prob(x), wide.log_prob(x).expand(2, 5, 4, 3))
+        assert shared.log_scale.shape == loc.shape
+    turned = DiscretizedLogistic(torch.tensor(0.1), noise(4, 3) - 2, 17)
+    assert turned.log_prob(x).shape == turned.loc.shape == (4, 3)
+
+
+def test_the_default_dtype_does_not_widen():
+    loc = torch.zeros(3)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert DiscretizedLogistic(loc, loc - 2, 17).log_prob(torch.tensor([0, 5, 16])).dtype is torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_the_scale_has_a_floor():
     log_scale = torch.tensor([-15.0, -16.0, -1e30], requires_grad=True)
     value = DiscretizedLogistic(0.3, log_scale).log_prob(torch.tensor(100))

@@ -109,7 +109,8 @@ def test_the_language_of_the_user(monkeypatch, environment, chinese):
     assert in_language(title) == (title.zh if chinese else title.en)
 
 
-def test_brief_of_an_article_with_several_studies(tmp_path):
+def test_brief_of_an_article_with_several_studies(tmp_path, monkeypatch):
+    monkeypatch.setattr(listing, "built", lambda: ["knn-entropy"])
     text = brief("7343", tmp_path)
     assert "study knn-entropy: " in text
     assert "no verdict yet: kexue run knn-entropy" in text

@@ -3,8 +3,11 @@
 from kexue.data.digits import Digits, digits
 from kexue.data.fetch import get
 from kexue.data.idx import LabelledImages, idx_images, load_idx
+from kexue.data.image_folder import ImageFolder, ImageFolderError, image_folder
+from kexue.data.images import load_images
 from kexue.data.location import FileCheck, Location, check, data_folders, describe, fingerprint, locate, user_folder
 from kexue.data.sets import DataError, DataFile, DataSet, UnknownDataSetError, known_set, known_sets
+from kexue.data.stacked_digits import StackedDigits, stacked_digits
 from kexue.data.texts import bags_of_words, observed_pairs, synthetic_bags_of_words
 from kexue.data.toy_2d import Modes, toy_2d, toy_2d_entropy, toy_2d_log_prob, toy_2d_modes
 
@@ -14,9 +17,12 @@ __all__ = [
     "DataSet",
     "Digits",
     "FileCheck",
+    "ImageFolder",
+    "ImageFolderError",
     "LabelledImages",
     "Location",
     "Modes",
+    "StackedDigits",
     "UnknownDataSetError",
     "bags_of_words",
     "check",
@@ -26,11 +32,14 @@ __all__ = [
     "fingerprint",
     "get",
     "idx_images",
+    "image_folder",
     "known_set",
     "known_sets",
     "load_idx",
+    "load_images",
     "locate",
     "observed_pairs",
+    "stacked_digits",
     "synthetic_bags_of_words",
     "toy_2d",
     "toy_2d_entropy",

@@ -16,7 +16,7 @@ from kexue.validation import check_integer
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["as_numbers", "check_labels", "codes_between", "image_grid", "interpolation"]
+__all__ = ["as_numbers", "check_labels", "codes_between", "image_grid", "interpolation", "nearest_images"]
 
 # A tile has at least so many dots a side, so that the gap between tiles is thin even where images have 8 x 8 pixels.
 _TILE_DOTS = 64
@@ -325,6 +325,53 @@ def interpolation(
     if len(images) != codes.shape[0] * codes.shape[1]:
         raise ValueError(f"decode must return {codes.shape[0] * codes.shape[1]} images, got {len(images)}")
     return image_grid(images, columns=codes.shape[1], value_range=value_range)
+
+
+def nearest_images(samples: Any, data: Any, *, columns: int = 12) -> Figure:
+    r"""Samples, and below each the image of the data that is nearest to it: does the model merely remember?
+
+    .. math:: \operatorname{argmin}_i \|x - x_i\|^2
+
+    Parameters
+    ----------
+    samples : array_like of shape (n, height, width), (n, channels, height, width) or (n, height, width, channels)
+        Images of a model.
+    data : array_like of shape (m, …)
+        Images that it was trained on, of the same shape.
+    columns : int, default 12
+        Images in a row.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure, a row of samples and a row of data in turn.
+
+    Raises
+    ------
+    TypeError
+        If these are not real numbers.
+    ValueError
+        If shapes differ, or `image_grid` refuses the images.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> figure = nearest_images(np.zeros((6, 4, 4)), np.linspace(0, 1, 160).reshape(10, 4, 4), columns=3)
+    >>> len(figure.axes[0].get_yticks())
+    4
+    """
+    from scipy.spatial.distance import cdist
+
+    ours, theirs = (as_numbers(x, name, dims=(3, 4)) for x, name in ((samples, "samples"), (data, "data")))
+    if ours.shape[1:] != theirs.shape[1:]:
+        raise ValueError(f"samples and data must have images of one shape, got {ours.shape} and {theirs.shape}")
+    nearest = theirs[cdist(ours.reshape(len(ours), -1), theirs.reshape(len(theirs), -1)).argmin(1)]
+    columns = min(check_integer(columns, "columns"), len(ours))
+    rows = len(ours) // columns  # whole rows: a sample and its neighbour stand one above the other
+    pairs = np.stack([part[: rows * columns].reshape(rows, columns, *ours.shape[1:]) for part in (ours, nearest)], 1)
+    return image_grid(
+        pairs.reshape(-1, *ours.shape[1:]), columns=columns, row_labels=["samples", "nearest data"] * rows
+    )
 
 
 def _value_range(images: Any, value_range: tuple[float, float] | None) -> tuple[float, float]:

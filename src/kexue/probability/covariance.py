@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from kexue.extras import require
 
 require("torch", "torch", "kexue.probability.covariance")
@@ -106,7 +104,7 @@ def check_covariance(cov: Tensor, name: str, form: str, *, validate: bool | None
         raise ValueError(f"{name} must be finite, got nan or infinite entries")
     if form == "cov" and not torch.equal(values, values.mT):
         tolerance = ASYMMETRY[cov.itemsize]
-        apart = torch.linalg.vector_norm(values - values.mT, math.inf, (-2, -1))
+        apart = (values - values.mT).abs().amax((-2, -1))  # on a CPU quicker than the norm
         bad = apart > tolerance * values.diagonal(dim1=-2, dim2=-1).abs().amax(-1)
         if bad.any():
             raise ValueError(

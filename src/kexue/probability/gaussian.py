@@ -363,10 +363,12 @@ def _half_log_det_ratio(middle: Tensor, p: Tensor, q: Tensor) -> Tensor:
 
 
 def _less_log1p(x: Tensor) -> Tensor:
-    """x - log(1 + x), near zero by its series; each branch sees only what it can digest."""
+    """x - log(1 + x), near zero by the series of log(1 + x) = 2 artanh(x / (2 + x)); each branch sees only its own."""
     near = x.abs() < 0.1
     small, large = torch.where(near, x, 0.0), torch.where(near, 1.0, x)
-    series = torch.full_like(small, 1 / 16)
-    for k in range(15, 1, -1):
-        series = (-1) ** k / k + small * series
-    return torch.where(near, small.square() * series, large - large.log1p())
+    ratio = small / (2 + small)
+    square = ratio.square()
+    series = torch.full_like(square, 1 / 15)
+    for k in range(13, 1, -2):
+        series = 1 / k + square * series
+    return torch.where(near, ratio * (small - 2 * square * series), large - large.log1p())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from kexue.extras import require
 
@@ -12,14 +12,23 @@ require("torch", "torch", "kexue.training.order")
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate  # noqa: E402
+from torch.utils.data import DataLoader, Sampler, default_collate  # noqa: E402
 
 from kexue.training.seeding import derive_seed  # noqa: E402
 from kexue.validation import check_integer  # noqa: E402
 
-__all__ = ["BatchOrder", "Data", "batch_source"]
+__all__ = ["BatchOrder", "Data", "Items", "batch_source"]
 
-Data = Tensor | np.ndarray | tuple[Any, ...] | list[Any] | Mapping[str, Any] | Dataset[Any]
+
+class Items(Protocol):
+    """Numbered items, as a map-style ``Dataset`` of torch has them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> Any: ...
+
+
+Data = Tensor | np.ndarray | tuple[Any, ...] | list[Any] | Mapping[str, Any] | Items
 """A tensor or an array with one item a row; several in a tuple, list or dictionary; or a map-style ``Dataset``."""
 
 
@@ -144,7 +153,7 @@ def batch_source(
     check_integer(workers, "workers", minimum=0)
     share = {"batch_size": batch_size, "seed": seed, "rank": rank, "processes": processes}
     if not isinstance(data, Tensor | np.ndarray | tuple | list | Mapping) and hasattr(data, "__getitem__"):
-        order = BatchOrder(len(data), **share)  # type: ignore[arg-type]
+        order = BatchOrder(len(data), **share)
         return order, lambda start, steps: _loaded(data, order, start, steps, device=device, seed=seed, workers=workers)
     if workers:
         raise ValueError(f"workers must be 0 for tensors, which lie in memory, got {workers}")
