@@ -107,7 +107,7 @@ def test_numbers_of_numpy_and_lists_are_taken():
     [
         ("maxnt", "quick", {}, "unknown study 'maxnt'; did you mean maxent"),
         (3535, "quick", {}, "3534"),
-        ("eae", "quick", {}, "planned and not built yet; built are: maxent, knn-entropy"),
+        ("nvae", "quick", {}, "planned and not built yet; built are: maxent, knn-entropy"),
         ("maxent", "quik", {}, "has the presets quick, standard, got 'quik'; did you mean 'quick'"),
         ("maxent", "quick", {"step": 3}, "got 'step'; did you mean 'steps'"),
         ("maxent", "quick", {"xyzzy": 3}, "maxent has the fields dataset, kind, steps, .*, got 'xyzzy'$"),

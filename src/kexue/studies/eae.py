@@ -460,7 +460,9 @@ def tuning_figure(study: _Study) -> Any:
             axes.plot(places, [fmean(study.values(arm, what)) for arm in arms], color=color, label=name)
         if what == "frechet":
             axes.axhline(fmean(study.values(study.plain, what)), color=INK, linestyle=":", label="autoencoder")
-        axes.set_xscale("symlog", linthresh=study.entropic[1].weight / 2)
+        smallest = study.entropic[1].weight / 2
+        axes.set_xscale("symlog", linthresh=smallest)
+        axes.set_xlim(-smallest / 4)
         axes.set(xlabel="λ, or 2 × variance", ylabel=label, ylim=(0, None))
     both[0].legend()
     return figure
