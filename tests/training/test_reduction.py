@@ -12,6 +12,7 @@ import torch
 
 from kexue.training.reduction import (
     broadcast,
+    check_batch_norm,
     gather_batch,
     mean_over_processes,
     process_count,
@@ -127,6 +128,21 @@ def test_one_process_has_nothing_to_exchange():
     assert mean_over_processes(x) is x
     broadcast(torch.nn.Linear(1, 1))
     assert (process_rank(), process_count()) == (0, 1)
+
+
+def test_batch_norm_sees_the_whole_batch_or_refuses():
+    model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Sequential(torch.nn.BatchNorm1d(3)))
+    cpu = torch.device("cpu")
+    check_batch_norm(model, cpu, processes=1)
+    check_batch_norm(model[0], cpu, processes=2)
+    with pytest.raises(
+        ValueError, match=r"batch norm \(here '1.0'\) needs the whole batch, and several processes on cpu"
+    ):
+        check_batch_norm(model, cpu, processes=2)
+    parameters, keys = list(map(id, model.parameters())), list(model.state_dict())
+    check_batch_norm(model, torch.device("cuda"), processes=2)
+    assert isinstance(model[1][0], torch.nn.SyncBatchNorm)
+    assert (list(map(id, model.parameters())), list(model.state_dict())) == (parameters, keys)
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,8 @@ def run(config, record):
         for name in ("first", "second"):
             with record.training(name, seed=seed) as run:
                 width = setting["WIDTH"] or 8
-                model = nn.Sequential(nn.Linear(6, width), nn.BatchNorm1d(width), nn.Dropout(0.2), nn.Linear(width, 6))
+                norm = nn.LayerNorm(width) if "RANK" in os.environ else nn.BatchNorm1d(width)
+                model = nn.Sequential(nn.Linear(6, width), norm, nn.Dropout(0.2), nn.Linear(width, 6))
                 trainer = Trainer(model, torch.optim.Adam(model.parameters(), 0.01), directory=run.directory,
                                   schedule="cosine", average=0.99, log_every=7, save_every=5)
                 for x in trainer.batches(data, batch_size=16, steps=config.steps):

@@ -26,8 +26,8 @@ from kexue.training.named import Training, current_training  # noqa: E402
 from kexue.training.order import Data, batch_source  # noqa: E402
 from kexue.training.process import accelerator as own_accelerator  # noqa: E402
 from kexue.training.reduction import (  # noqa: E402
-    broadcast,
     gather_bytes,
+    prepare,
     process_count,
     process_rank,
     reduce_gradients,
@@ -127,7 +127,7 @@ class Trainer:
     TypeError
         If a model, an optimiser or a number is something else.
     ValueError
-        If a name or a number is outside its range.
+        If a name or a number is outside its range; or if several processes on CPUs train a model with batch norm.
 
     Notes
     -----
@@ -138,6 +138,7 @@ class Trainer:
     Inside `kexue.training.training` (a study: ``record.training``) the random streams follow from seed and name; else
     from ``torch.initial_seed()``. `noise` and the order of the data are drawn for the whole batch and divided among
     the processes, so two processes take the steps of one; other streams (dropout) differ from process to process.
+    Batch norm becomes ``SyncBatchNorm`` where several processes train on GPUs.
 
     References
     ----------
@@ -192,8 +193,7 @@ class Trainer:
         self._rank, self._processes = process_rank(), process_count()
         self.step_number = 0
         for model in self.models.values():
-            model.to(self.device)
-            broadcast(model)
+            prepare(model, self.device)
         self._averages = {
             name: EMA(self.models[name], decay, warmup=True)
             for name, decay in _by_name(average, self.models, "average").items()

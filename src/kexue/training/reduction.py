@@ -15,9 +15,11 @@ from torch import Tensor, nn  # noqa: E402
 
 __all__ = [
     "broadcast",
+    "check_batch_norm",
     "gather_batch",
     "gather_bytes",
     "mean_over_processes",
+    "prepare",
     "process_count",
     "process_rank",
     "reduce_gradients",
@@ -56,6 +58,30 @@ def process_rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+def prepare(module: nn.Module, device: torch.device) -> None:
+    """Bring a module to its device, with equal weights and a common batch norm in all processes.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The same module in every process; changed in place, not wrapped.
+    device : torch.device
+        Where it is trained.
+
+    Raises
+    ------
+    ValueError
+        As in `check_batch_norm`.
+
+    Examples
+    --------
+    >>> prepare(nn.Linear(2, 1), torch.device("cpu"))
+    """
+    check_batch_norm(module, device, processes=process_count())
+    module.to(device)
+    broadcast(module)
+
+
 @torch.no_grad()
 def broadcast(module: nn.Module) -> None:
     """Give every process the parameters and buffers of rank 0.
@@ -75,6 +101,39 @@ def broadcast(module: nn.Module) -> None:
         whole = tensor.detach().contiguous()
         dist.broadcast(whole, src=0)
         tensor.detach().copy_(whole)
+
+
+def check_batch_norm(module: nn.Module, device: torch.device, *, processes: int) -> None:
+    """Let batch norm see the whole batch, where several processes have a share each.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Its batch norms become ``SyncBatchNorm`` on GPUs, with the same parameters and state; changed in place.
+    device : torch.device
+        Where it is trained.
+    processes : int
+        How many processes train it.
+
+    Raises
+    ------
+    ValueError
+        If it has batch norm and several processes train it on CPUs, where torch has no synchronised one: each would
+        normalise its own share, and two processes would not take the steps of one.
+
+    Examples
+    --------
+    >>> check_batch_norm(nn.BatchNorm1d(2), torch.device("cpu"), processes=1)
+    """
+    norms = [name for name, part in module.named_modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    if processes == 1 or not norms:
+        return
+    if device.type != "cuda":
+        raise ValueError(
+            f"batch norm (here {norms[0] or type(module).__name__!r}) needs the whole batch, and several processes on "
+            f"{device.type} have no synchronised one: train in one process, or on GPUs"
+        )
+    nn.SyncBatchNorm.convert_sync_batchnorm(module)
 
 
 @torch.no_grad()
