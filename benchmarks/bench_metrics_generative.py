@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -65,7 +67,8 @@ def _four_numbers(real: Any, fake: Any, scale: str) -> dict[str, Any]:
     def package() -> Any:
         import prdc as package_prdc
 
-        return package_prdc.compute_prdc(real_features=real, fake_features=fake, nearest_k=K)
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints at every call
+            return package_prdc.compute_prdc(real_features=real, fake_features=fake, nearest_k=K)
 
     return {
         "name": "metrics.generative: prdc",

@@ -332,7 +332,21 @@ class Boom:
         lambda whole: whole.replace(b"image_folder ", b"image_folder_"),
         lambda whole: b"not an array" * 100,
     ],
-    ids=str,
+    ids=[
+        "empty",
+        "header cut off",
+        "a byte short",
+        "a byte more",
+        "a bit of a pixel",
+        "its checksum",
+        "another version",
+        "a plain array",
+        "another array with the last line",
+        "other numbers",
+        "a pickle",
+        "another key",
+        "no array",
+    ],
 )
 def test_a_damaged_or_foreign_cache_is_made_again(folder: Path, cache: Path, damage: Any) -> None:
     put(folder, "a.png", "b.png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from itertools import chain
 from numbers import Real
@@ -29,6 +30,8 @@ ESTIMATORS = ("iwae", "dreg")
 LOG_SCALE_BOUND = 10.0  # of the posterior and of the normal likelihood: e^-10 … e^10
 FIRST_LOG_SCALE = -2.0  # of a learned logistic scale, in units of half the range
 MOMENTUM = 0.05
+BLOCK = 2**16  # pixels that each thread of a processor decodes and weighs at once: a quarter of a megabyte in float32
+FEWEST_ROWS = 256  # fewer would not repay reading the weights of the decoder
 SMALLEST_VARIANCE = 1e-12  # a larger one would let an encoder with tiny means escape, and the KL term vanish
 
 
@@ -371,8 +374,9 @@ class VAE(Pretrained, nn.Module):
         num_samples : int
             Number K of latents for each x. The more, the tighter the bound is, in expectation.
         chunk : int
-            How many of them are decoded in one call: memory grows with batch · chunk, not with K; the result stays
-            the same but for rounding.
+            How many of them are held at once, and the most that are decoded in one call: memory grows with
+            batch · chunk, not with K; the result stays the same but for rounding. On a CPU the decoder gets a part of
+            them at a time, which the cache holds.
         return_ess : bool
             Whether to return the effective sample sizes too.
         generator : torch.Generator, optional
@@ -701,7 +705,15 @@ class VAE(Pretrained, nn.Module):
 
     def _log_joint(self, x: Tensor, z: Tensor) -> Tensor:
         prior = -0.5 * z.square().sum(-1) - 0.5 * self.latent_dim * math.log(2 * math.pi)
-        return self._log_likelihood(x, z) + prior
+        # Row by row the result is the same, and a processor keeps the numbers of a few rows in its cache. More latents
+        # of fewer images, because what depends on x alone is computed once for all its latents.
+        rows = _rows_at_once(x.device, math.prod(self.event_shape))
+        images = math.ceil(rows / len(z))
+        parts = [
+            torch.cat([self._log_likelihood(some, part) for part in latents.split(rows)])
+            for some, latents in zip(x.split(images), z.split(images, 1), strict=True)
+        ]
+        return torch.cat(parts, 1) + prior
 
     def _zero_latent(self) -> Tensor:
         """One latent of zeros, of the model's dtype and device."""
@@ -757,6 +769,13 @@ class _LatentNorm(nn.Module):
         else:
             centre, variance = self.running_mean, self.running_variance
         return (mean - centre) * (self.tau / (variance + SMALLEST_VARIANCE)).sqrt()
+
+
+def _rows_at_once(device: torch.device, pixels: int) -> int:
+    """How many latents are best decoded together."""
+    if device.type != "cpu":
+        return sys.maxsize
+    return max(FEWEST_ROWS, BLOCK // pixels) * torch.get_num_threads()
 
 
 def _outputs(likelihood: str, scale: str | float) -> int:
