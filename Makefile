@@ -16,7 +16,7 @@ test: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	PYTHONWARNDEFAULTENCODING=1 $(BIN)/pytest
+	PYTHONWARNDEFAULTENCODING=1 $(BIN)/pytest -n auto --dist loadfile
 
 # One stamp an extra: a second call installs nothing, a changed requirement does.
 .venv/.demo: EXTRAS := torch,report,estimators

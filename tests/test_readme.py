@@ -20,18 +20,28 @@ def blocks(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("path", READMES, ids=lambda path: path.name)
-def test_three_parts_in_three_lines_each(path, capsys):
-    found = blocks(path)
-    assert len(found) == 3
-    results = {}
+def test_parts_in_three_lines_each_and_a_loop(path, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    *found, loop = blocks(path)
+    assert len(found) == 4
+    results, models = {}, []
     torch.manual_seed(0)
     for block in found:
         assert len([line for line in block.splitlines() if line.strip()]) <= 3
         exec(compile(block, path.name, "exec"), results)
+        models.append(results.get("model"))
+    assert results["samples"].shape == (16, 64)
+    for _ in range(2):
+        exec(compile(loop.replace("steps=1500", "steps=15"), path.name, "exec"), results)
+        assert results["trainer"].step_number == 15
+        assert sorted(entry.name for entry in (tmp_path / "digits-eae").iterdir()) == [
+            "final.safetensors",
+            "metrics.jsonl",
+        ]
     assert [round(p, 4) for p in results["die"].p.tolist()][::5] == [0.0544, 0.3475]
     assert round(results["die"].entropy.item(), 4) == 1.6136
     test = digits(split="test")
-    assert round(100 * results["model"].score(test.images, test.labels), 1) == 96.7
+    assert round(100 * models[1].score(test.images, test.labels), 1) == 96.7
     printed = capsys.readouterr().out
     assert float(re.search(r"tensor\((2\.\d+)\)", printed)[1]) == pytest.approx(2.84, abs=0.1)
 

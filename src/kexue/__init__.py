@@ -9,9 +9,7 @@ __all__ = ["__version__"]
 
 __version__ = "0.1.0.dev0"
 
-_ROOMS = frozenset(
-    "data estimators generative metrics nn optim plots probability report runs studies training".split()
-)
+_ROOMS = frozenset("data estimators generative metrics nn optim plots probability report runs studies training".split())
 
 
 def __getattr__(name: str) -> ModuleType:

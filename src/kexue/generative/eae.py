@@ -123,12 +123,15 @@ class EntropicBottleneck(nn.Module):
                     f"the batch must hold more than k={self.k} rows, which the entropy of the code needs, "
                     f"got {len(whole)}"
                 )
-            if self.training:
-                variance, mean = torch.var_mean(whole, 0, correction=0)
-                self._follow(mean.detach(), variance.detach(), len(whole))
+            if not self.training:
+                z = self.normalize(whole)
             else:
-                mean, variance = self.running_mean, self.running_var
-            z = _standardize(whole, mean, variance) if self.batch_norm else whole
+                # One kernel, forward and backward; the running statistics stay out of it, because a second forward
+                # would change what the backward pass of the first has kept.
+                z, mean, deviation = torch.native_batch_norm(whole, None, None, None, None, True, 0.0, _EPS)
+                variance = deviation.square().reciprocal() - _EPS
+                self._follow(mean.detach(), variance.detach(), len(whole))
+                z = z if self.batch_norm else whole
             # nan is the business of the loop, which says at which step it came up.
             entropy = knn_entropy(z, self.k, eps=_SHORTEST, validate=False)
             own = z if len(whole) == len(h) else z[process_rank() * len(h) :][: len(h)]

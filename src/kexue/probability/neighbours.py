@@ -82,7 +82,9 @@ def _search_by_product(x: Tensor, k: int, rows: int, neighbour: Tensor) -> None:
         with torch.autocast(x.device.type, enabled=False):
             distance = torch.baddbmm(squares, block, keys, alpha=-2)
         distance.diagonal(start, 1, 2).fill_(math.inf)
-        if group == 1:
+        if kept == 1:
+            near = distance.argmin(2, keepdim=True)
+        elif group == 1:
             near = distance.topk(kept, largest=False).indices
         else:
             # The `kept` smallest entries lie in the `kept` groups with the smallest minima.
