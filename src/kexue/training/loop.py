@@ -20,7 +20,7 @@ from torch.optim import Optimizer  # noqa: E402
 from kexue.optim.averaging import EMA  # noqa: E402
 from kexue.progress import StandardErrorProgress  # noqa: E402
 from kexue.storage import UNFINISHED  # noqa: E402
-from kexue.training.checkpoints import CheckpointError, CheckpointFolder, pack, read_checkpoint, unpack  # noqa: E402
+from kexue.training.checkpoints import CheckpointError, CheckpointFolder, differences, pack, read_checkpoint, unpack  # noqa: E402
 from kexue.training.history import History  # noqa: E402
 from kexue.training.named import Training, current_training  # noqa: E402
 from kexue.training.order import Data, batch_source  # noqa: E402
@@ -583,10 +583,8 @@ class Trainer:
         state = self._found()
         if state is None:
             return False
-        then, now = state["settings"], self._settings
-        differing = [key for key in {**then, **now} if then.get(key) != now.get(key)]
-        if differing:
-            changes = "; ".join(f"{key} was {then.get(key)!r} and is {now.get(key)!r}" for key in differing)
+        changes = differences(state["settings"], self._settings)
+        if changes:
             raise ValueError(f"{self._directory} holds a training with other settings ({changes}): use another folder")
         for name, model in self.models.items():
             model.load_state_dict(state["models"][name])
