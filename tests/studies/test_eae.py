@@ -48,6 +48,13 @@ def test_it_finishes_with_all_that_it_declares(run):
         assert [row["model"] for row in csv.DictReader(file)] == ["ae", "eae-0", "eae-0.2", "eae-0.5", "vae-0.05"]
 
 
+def test_what_the_trainings_logged(run):
+    assert len(run.trainings) == 14
+    logged = run.trainings["eae-0.2-s1"]
+    assert {line["name"] for line in logged} == {"loss", "reconstruction", "entropy"}
+    assert {(line["step"], line["seed"]) for line in logged} == {(40, 1)}
+
+
 def test_the_article_claims_one_thing_and_we_the_rest(run):
     assert [claim.source for claim in run.claims] == ["article"] + 7 * ["ours"]
     for claim in run.claims:

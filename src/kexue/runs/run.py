@@ -155,6 +155,12 @@ class Run:
         return read_metrics(self.directory / "metrics.jsonl")
 
     @property
+    def trainings(self) -> dict[str, list[dict[str, Any]]]:
+        """What each training logged, by its name and seed: name, step, seed, value, in the order of the training."""
+        paths = sorted(self.directory.glob("models/*/metrics.jsonl"))
+        return {path.parent.name: read_metrics(path) for path in paths}
+
+    @property
     def figures(self) -> list[Figure]:
         """The figures, in the order of the study."""
         return [Figure(**entry) for entry in self.facts.get("figures", [])]
