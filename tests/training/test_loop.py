@@ -383,7 +383,9 @@ def test_another_learning_rate_or_model_is_refused(tmp_path):
             for x in trainer.batches(X, batch_size=8, steps=2):
                 trainer.step(model(x).mean())
         else:
-            with pytest.raises(ValueError, match=r"optimizers.model.1.0.lr was 0.1 and is 0.2|models.model.1 was 20 and is 15"):
+            with pytest.raises(
+                ValueError, match=r"optimizers.model.1.0.lr was 0.1 and is 0.2|models.model.1 was 20 and is 15"
+            ):
                 trainer.batches(X, batch_size=8, steps=2)
 
 

@@ -20,6 +20,9 @@ from kexue.training.reduction import (
     reduce_gradients,
 )
 
+# The processes of a test find one another without a network, whatever the name of the machine resolves to.
+LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
+
 # Two players, one of which takes a step from a gradient penalty alone, which does not reach all its parameters; the
 # other's loss needs statistics of the whole batch. No batch norm. And an autoencoder whose method is such statistics.
 TWO = """
@@ -158,7 +161,7 @@ def found(tmp_path_factory):
         outcome = subprocess.run(
             [sys.executable, *launcher, "two.py", str(out)],
             cwd=folder,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1", **LOOPBACK},
             capture_output=True,
             text=True,
             encoding="utf-8",
