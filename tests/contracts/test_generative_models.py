@@ -224,10 +224,13 @@ def test_the_gradient_is_finite_and_reaches_every_parameter(row: Row) -> None:
     model, x = made(row), row.data()
     before = x.clone()
     model.loss(x)["loss"].backward()
+    # Batch norm undoes a shift of the codes: the gradient of that bias is 0, but for rounding.
+    normed = getattr(getattr(model, "bottleneck", None), "batch_norm", False)
+    undone = f"encoder.{[name for name, _ in model.encoder.named_parameters()][-1]}" if normed else None
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
-        assert parameter.grad.any(), name
+        assert parameter.grad.any() or name == undone, name
     assert torch.equal(x, before)
 
 
