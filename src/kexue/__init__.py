@@ -9,7 +9,9 @@ __all__ = ["__version__"]
 
 __version__ = "0.1.0.dev0"
 
-_ROOMS = frozenset("data estimators generative metrics nn optim plots probability report runs studies training".split())
+_ROOMS = frozenset(
+    "data estimators generative language metrics nn optim plots probability report runs studies training words".split()
+)
 
 
 def __getattr__(name: str) -> ModuleType:

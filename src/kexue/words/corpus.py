@@ -1,0 +1,387 @@
+"""Raw text from strings and files, plain or compressed, in whatever encoding, a block at a time."""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import glob
+import gzip
+import lzma
+import os
+import unicodedata
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from kexue.extras import MissingExtraError
+
+__all__ = ["ENCODINGS", "BLOCK", "Corpus", "expand_paths", "iter_blocks", "iter_documents"]
+
+Corpus = Iterable[str | os.PathLike[str]] | os.PathLike[str]
+"""Documents (strings) and files (paths) in any mixture, or one path."""
+
+ENCODINGS = ("utf-8", "gb18030", "utf-16", "auto")
+"""Encodings that files may be in; see `iter_blocks`."""
+
+BLOCK = 1 << 20
+"""About how many characters a block of text has."""
+
+_READ = 1 << 20  # bytes that are read at once
+_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+_MARKS = {"utf-8": (codecs.BOM_UTF8,), "gb18030": (b"\x84\x31\x95\x33",), "utf-16": (codecs.BOM_UTF16_LE,)}
+
+
+class _UndecodableError(Exception):
+    """Bytes that the encoding does not have, at an offset from the beginning of the file."""
+
+    def __init__(self, offset: int, content: bytes) -> None:
+        super().__init__()
+        self.offset, self.content = offset, content
+
+
+def iter_blocks(
+    corpus: Corpus,
+    *,
+    encoding: str = "utf-8",
+    normalize: str | Callable[[str], str] | None = None,
+    block_size: int = BLOCK,
+) -> Iterator[tuple[str, bool]]:
+    """Text of a corpus in blocks of bounded size, cut at line ends where there are any.
+
+    Parameters
+    ----------
+    corpus : iterable of str and path, or path
+        Strings are documents, `os.PathLike` members are files; ``.gz``, ``.xz``, ``.bz2`` and ``.zst`` files are
+        unpacked on the way.
+    encoding : {"utf-8", "gb18030", "utf-16", "auto"}
+        Encoding of the files; a byte order mark at the beginning is dropped, and UTF-16 without one is little-endian.
+        ``"auto"``: what the byte order mark says; without one UTF-8 where the whole file is UTF-8, else GB 18030. That
+        reads such a file twice.
+    normalize : {None, "nfkc"} or callable
+        Applied to the text before anything else sees it. It is given whole lines, however long they are.
+    block_size : int
+        About how many characters a block has at most; a string that is longer is cut too.
+
+    Yields
+    ------
+    tuple of str and bool
+        A block, and whether it ends with a line or a document. Where it does not, the next block goes on in the middle
+        of the line. Short documents come together, joined by line feeds.
+
+    Raises
+    ------
+    TypeError
+        If the corpus is a bare string or bytes, or a member is neither a string nor a path.
+    ValueError
+        If the encoding or the normal form is unknown, a file is damaged, or bytes do not decode: the message names the
+        file, the offset of the first such byte (after unpacking) and what to try.
+    MissingExtraError
+        If a ``.zst`` file is met and zstandard is not installed.
+
+    References
+    ----------
+    Unicode Standard Annex 15 (NFKC); the GB 18030 standard; RFC 3629 (UTF-8).
+
+    Examples
+    --------
+    >>> list(iter_blocks(["不知", "平生"]))
+    [('不知\\n平生', True)]
+    >>> list(iter_blocks(["不知平生"], block_size=3))
+    [('不知平', False), ('生', True)]
+    """
+    members = _members(corpus)
+    change = _normalizer(normalize)
+    if encoding not in ENCODINGS:
+        raise ValueError(f"encoding must be one of {', '.join(ENCODINGS)}, got {encoding!r}")
+    return _blocks(members, encoding, change, block_size)
+
+
+def iter_documents(
+    corpus: Corpus, *, encoding: str = "utf-8", normalize: str | Callable[[str], str] | None = None
+) -> Iterator[str]:
+    """Documents of a corpus one after the other: strings as they are, and the lines of files.
+
+    Parameters
+    ----------
+    corpus : iterable of str and path, or path
+        See `iter_blocks`.
+    encoding : {"utf-8", "gb18030", "utf-16", "auto"}
+        Encoding of the files; see `iter_blocks`.
+    normalize : {None, "nfkc"} or callable
+        Applied to each document.
+
+    Yields
+    ------
+    str
+        A document; lines come without their ends, and empty ones are left out.
+
+    Raises
+    ------
+    TypeError
+        If the corpus is a bare string or bytes, or a member is neither a string nor a path.
+    ValueError
+        See `iter_blocks`.
+
+    References
+    ----------
+    RFC 3629 (UTF-8); the GB 18030 standard.
+
+    Examples
+    --------
+    >>> list(iter_documents(["不知", "平生"]))
+    ['不知', '平生']
+    """
+    members = _members(corpus)
+    change = _normalizer(normalize)
+    if encoding not in ENCODINGS:
+        raise ValueError(f"encoding must be one of {', '.join(ENCODINGS)}, got {encoding!r}")
+    return _documents(members, encoding, change)
+
+
+def expand_paths(patterns: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Files that a command line names: files, folders with all that is in them, and patterns.
+
+    Parameters
+    ----------
+    patterns : iterable of str or path
+        Names of files, of folders (every file below them that does not begin with a dot), or patterns with ``*``,
+        ``?``, ``[...]`` and ``**``.
+
+    Returns
+    -------
+    list of Path
+        The files, sorted within each folder and pattern; a file that is named twice is listed once.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a name matches no file; the message says which.
+
+    References
+    ----------
+    The patterns are those of Python's `glob` module.
+
+    Examples
+    --------
+    >>> expand_paths(["no_such_file.txt"])
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: no file matches no_such_file.txt
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        name = os.fspath(pattern)
+        matches = [name] if os.path.exists(name) else sorted(glob.glob(name, recursive=True))
+        files = [file for match in matches for file in _files_below(Path(match))]
+        if not files:
+            raise FileNotFoundError(f"no file matches {name}")
+        found.update(dict.fromkeys(files))
+    return list(found)
+
+
+def _files_below(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
+    )
+
+
+def _members(corpus: Any) -> Iterable[Any]:
+    if isinstance(corpus, os.PathLike):
+        return [corpus]
+    if isinstance(corpus, str | bytes) or not isinstance(corpus, Iterable):
+        raise TypeError(
+            f"corpus must be strings or paths, got {type(corpus).__name__}: pass a list of strings or paths"
+        )
+    return corpus
+
+
+def _normalizer(normalize: str | Callable[[str], str] | None) -> Callable[[str], str] | None:
+    if normalize is None or callable(normalize):
+        return normalize
+    if normalize != "nfkc":
+        raise ValueError(f'normalize must be None, "nfkc" or a callable, got {normalize!r}')
+    return lambda text: unicodedata.normalize("NFKC", text)
+
+
+def _refuse_member(member: Any) -> TypeError:
+    return TypeError(
+        f"a member of the corpus must be a str (a document) or a path (a file), got {type(member).__name__}"
+    )
+
+
+def _blocks(
+    members: Iterable[Any], encoding: str, change: Callable[[str], str] | None, block_size: int
+) -> Iterator[tuple[str, bool]]:
+    waiting: list[str] = []
+    characters = 0
+    for member in members:
+        if isinstance(member, str):
+            document = change(member) if change else member
+            if characters and characters + len(document) > block_size:
+                yield "\n".join(waiting), True
+                waiting, characters = [], 0
+            if len(document) <= block_size:
+                waiting.append(document)
+                characters += len(document) + 1
+            else:
+                last = len(document) - block_size
+                for begin in range(0, len(document), block_size):
+                    yield document[begin : begin + block_size], begin >= last
+        elif isinstance(member, os.PathLike):
+            if characters:
+                yield "\n".join(waiting), True
+                waiting, characters = [], 0
+            for text, ends in _whole_lines(_pieces(member, encoding), block_size, whole=change is not None):
+                yield change(text) if change else text, ends
+        else:
+            raise _refuse_member(member)
+    if characters:
+        yield "\n".join(waiting), True
+
+
+def _documents(members: Iterable[Any], encoding: str, change: Callable[[str], str] | None) -> Iterator[str]:
+    for member in members:
+        if isinstance(member, str):
+            yield change(member) if change else member
+        elif isinstance(member, os.PathLike):
+            for text, _ in _whole_lines(_pieces(member, encoding), BLOCK, whole=True):
+                for line in text.split("\n"):
+                    if line := line.removesuffix("\r"):
+                        yield change(line) if change else line
+        else:
+            raise _refuse_member(member)
+
+
+def _whole_lines(pieces: Iterator[str], block_size: int, *, whole: bool) -> Iterator[tuple[str, bool]]:
+    """Blocks that end at the last line end of a piece; a line longer than a block is cut unless it must be whole."""
+    waiting: list[str] = []
+    characters = 0
+    for long_piece in pieces:
+        for begin in range(0, len(long_piece), block_size):
+            piece = long_piece[begin : begin + block_size]
+            at = piece.rfind("\n") + 1
+            if at:
+                waiting.append(piece[:at])
+                yield "".join(waiting), True
+                waiting, piece, characters = [], piece[at:], 0
+            waiting.append(piece)
+            characters += len(piece)
+            if characters >= block_size and not whole:
+                yield "".join(waiting), False
+                waiting, characters = [], 0
+    # Also where nothing waits: the block before may have ended inside the last line.
+    yield "".join(waiting), True
+
+
+def _pieces(path: os.PathLike[str], encoding: str) -> Iterator[str]:
+    """Decoded text of a file, without its byte order mark."""
+    tried: list[tuple[str, _UndecodableError]] = []
+    for candidate in _candidates(path) if encoding == "auto" else [encoding]:
+        try:
+            if encoding == "auto" and candidate != "utf-16":
+                for _ in _decoded(path, candidate):  # the whole of it, before any of it is believed
+                    pass
+            yield from _decoded(path, candidate)
+            return
+        except _UndecodableError as error:
+            tried.append((candidate, error))
+    if encoding == "auto":
+        faults = " and ".join(f"byte {fault.offset} ({fault.content.hex(' ')}) is not {name}" for name, fault in tried)
+        raise ValueError(f"{os.fspath(path)}: {faults}; repair or convert the file, for instance with iconv -c")
+    fault = tried[0][1]
+    others = [name for name in ENCODINGS if name not in (encoding, "auto")]
+    raise ValueError(
+        f"{os.fspath(path)}: byte {fault.offset} ({fault.content.hex(' ')}) is not {encoding}; "
+        f'try encoding="auto", "{others[0]}" or "{others[1]}"'
+    )
+
+
+def _candidates(path: os.PathLike[str]) -> list[str]:
+    head = b""
+    for block in _bytes_of(path):
+        head += block
+        if len(head) >= 4:
+            break
+    for encoding in ("utf-8", "gb18030"):
+        if head.startswith(_MARKS[encoding]):
+            return [encoding]
+    return ["utf-16"] if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else ["utf-8", "gb18030"]
+
+
+def _decoded(path: os.PathLike[str], encoding: str) -> Iterator[str]:
+    """Text of a file in one encoding; `_UndecodableError` at the first byte that it does not have."""
+    blocks = _bytes_of(path)
+    head = b""
+    while len(head) < 4 and (block := next(blocks, b"")):
+        head += block
+    offset = 0
+    if encoding == "utf-16" and head.startswith(codecs.BOM_UTF16_BE):
+        encoding, offset = "utf-16-be", 2
+    elif head.startswith(_MARKS[encoding]):
+        offset = len(_MARKS[encoding][0])
+    decoder = codecs.getincrementaldecoder("utf-16-le" if encoding == "utf-16" else encoding)()
+    data, final = head[offset:], False
+    while True:
+        pending = decoder.getstate()[0]
+        try:
+            text = decoder.decode(data, final)
+        except UnicodeDecodeError as error:
+            content = bytes(error.object[error.start : max(error.end, error.start + 1)])
+            raise _UndecodableError(offset - len(pending) + error.start, content) from None
+        if text:
+            yield text
+        if final:
+            return
+        offset += len(data)
+        data = next(blocks, b"")
+        final = not data
+
+
+def _bytes_of(path: os.PathLike[str]) -> Iterator[bytes]:
+    """Blocks of a file, unpacked, none of them empty."""
+    name = os.fspath(path)
+    if os.path.isdir(name):
+        raise IsADirectoryError(f"{name} is a folder: pass kexue.words.expand_paths([...]), the files in it")
+    kind = os.path.splitext(name)[1].lower()
+    try:
+        if kind == ".zst":
+            yield from _unpacked_zstd(name)
+            return
+        with _OPENERS.get(kind, open)(name, "rb") as file:
+            while block := file.read(_READ):
+                yield block
+    except OSError as error:
+        if error.errno is not None:  # the system's own: no such file, no right to read it
+            raise
+        raise ValueError(f"{name} is not a whole {kind} file: {error}") from None
+    except (EOFError, zlib.error, lzma.LZMAError) as error:
+        raise ValueError(f"{name} is not a whole {kind} file: {error}") from None
+
+
+def _unpacked_zstd(name: str) -> Iterator[bytes]:
+    try:
+        import zstandard
+    except ModuleNotFoundError:
+        raise MissingExtraError(f"reading {name} needs zstandard: pip install zstandard") from None
+    with open(name, "rb") as file:
+        decoder = zstandard.ZstdDecompressor().decompressobj()
+        begun = False
+        try:
+            while packed := file.read(_READ >> 4):
+                # A file may be several frames one after the other, as parallel packers write it.
+                while packed:
+                    if decoder.eof:
+                        decoder = zstandard.ZstdDecompressor().decompressobj()
+                    begun = True
+                    if block := decoder.decompress(packed):
+                        yield block
+                    packed = decoder.unused_data if decoder.eof else b""
+        except zstandard.ZstdError as error:
+            raise ValueError(f"{name} is not a whole .zst file: {error}") from None
+        if begun and not decoder.eof:
+            raise ValueError(f"{name} is not a whole .zst file: it ends too early")
