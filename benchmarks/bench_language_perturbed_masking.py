@@ -18,8 +18,9 @@ def cases() -> list[dict[str, Any]]:
     """The rows of the table: many sentences in a small model, some in a larger one, and throughput."""
     return [
         _against_the_loop(200, 64, 2, target=">= 2x"),
-        # Where arithmetic is all that counts the ratio is that of the tokens: 1.85 for these sentences.
-        _against_the_loop(12, 256, 4, target=">= 1.8x", max_batch_tokens=2048),
+        # Here arithmetic is nearly all that counts, and the ratio of the tokens is 1.85; the target stands as asked.
+        _against_the_loop(12, 256, 4, target=">= 2x"),
+        _against_the_loop(12, 256, 4, target=">= 2x", max_batch_tokens=2048),
         _throughput(12, 256, 4),
     ]
 

@@ -254,9 +254,10 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
         "    print(error)\n"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONIOENCODING": "utf-8"}
+    environment.pop("PYTHONWARNDEFAULTENCODING", None)  # numba opens files without naming their encoding
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", env=environment)
     assert outcome.stdout.startswith(f"cannot write temporary files in {tmp_path}: File too large; set TMPDIR")
-    assert "Error" not in outcome.stderr
+    assert outcome.stderr == ""
     assert not list(tmp_path.iterdir())
 
 
