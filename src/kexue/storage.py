@@ -17,6 +17,7 @@ __all__ = [
     "plain",
     "read_json",
     "read_lines",
+    "remove_unfinished",
     "write_bytes",
     "write_json",
     "write_text",
@@ -102,6 +103,18 @@ def write_bytes(path: Path, content: bytes) -> None:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what processes have left in a folder, and below it, that were killed while they wrote.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder; it need not exist.
+    """
+    for path in folder.rglob(f".*{UNFINISHED}"):
+        path.unlink()
 
 
 def _umask() -> int:

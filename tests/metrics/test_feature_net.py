@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from kexue import storage
 from kexue.data import digits
 from kexue.metrics import feature_net
 from kexue.metrics.feature_net import FeatureNet
@@ -171,8 +172,8 @@ def test_a_write_that_fails_leaves_nothing(fresh, blobs, monkeypatch, tmp_path):
     def full(*_):
         raise OSError("no space left")
 
-    monkeypatch.setattr(feature_net.Path, "replace", full)
-    with pytest.raises(OSError, match="no space left"):
+    monkeypatch.setattr(storage.os, "replace", full)
+    with pytest.raises(storage.StorageError, match="no space left"):
         FeatureNet(steps=1, cache=tmp_path).fit(*blobs)
     assert list(tmp_path.iterdir()) == []
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 import warnings
 from collections import OrderedDict
 from pathlib import Path
@@ -21,6 +20,7 @@ require("torch", "torch", "kexue.metrics.feature_net")
 import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+from kexue.storage import write_bytes, write_json  # noqa: E402
 from kexue.validation import check_integer  # noqa: E402
 
 __all__ = ["FeatureNet"]
@@ -137,6 +137,8 @@ class FeatureNet:
         ValueError
             If shapes or numbers do not fit, a pixel is nan or infinite, there is only one label, or validation images
             have a label that the training images lack.
+        StorageError
+            If the weights cannot be kept in ``cache``.
         """
         seed = check_integer(seed, "seed", minimum=0)
         x, y = self._labelled(images, labels, "")
@@ -313,10 +315,9 @@ class FeatureNet:
 
         content = save({name: value.contiguous() for name, value in weights.items()})
         about = {**settings, "accuracy": accuracy, "sha256": hashlib.sha256(content).hexdigest()}
-        self.cache.mkdir(parents=True, exist_ok=True)
         # The description last: without it there are no weights.
-        _replace(self.cache / f"{key}.safetensors", content)
-        _replace(self.cache / f"{key}.json", json.dumps(about, indent=1).encode("utf-8"))
+        write_bytes(self.cache / f"{key}.safetensors", content)
+        write_json(self.cache / f"{key}.json", about)
 
 
 def _network(kind: str, shape: torch.Size, classes: int) -> nn.Sequential:
@@ -354,15 +355,3 @@ def _key(settings: dict[str, Any], *tensors: Tensor) -> str:
         digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()[:32]
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file beside its place, then rename it there."""
-    handle, name = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -18,11 +18,11 @@ from kexue.runs.claims import Claim, complete, judge
 from kexue.runs.lock import Lock
 from kexue.runs.run import Run, machine, read_metrics, versions
 from kexue.storage import (
-    UNFINISHED,
     StorageError,
     append_line,
     plain,
     read_json,
+    remove_unfinished,
     write_bytes,
     write_json,
     write_text,
@@ -184,8 +184,7 @@ class Record:
             self._clear()
         else:
             self._look_back()
-        for path in self.directory.rglob(f".*{UNFINISHED}"):  # what a killed process has left
-            path.unlink()
+        remove_unfinished(self.directory)
         if self.finished:
             return
         (self.directory / "log.txt").unlink(missing_ok=True)

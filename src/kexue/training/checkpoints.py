@@ -19,7 +19,7 @@ from kexue.extras import require
 require("torch", "torch", "kexue.training.checkpoints")
 
 import torch  # noqa: E402
-from safetensors import SafetensorError, safe_open  # noqa: E402
+from safetensors import SafetensorError  # noqa: E402
 from safetensors.torch import load as load_tensors  # noqa: E402
 from safetensors.torch import save as save_tensors  # noqa: E402
 from torch import Tensor  # noqa: E402
@@ -165,15 +165,13 @@ def read_checkpoint(path: Path) -> Any:
         If the file is missing, cut off, changed, or something else altogether, such as a pickle.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata()
+        content = path.read_bytes()
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist") from None
-    except (SafetensorError, OSError, ValueError):
-        raise CheckpointError(f"{path} is damaged: it is cut off, or no safetensors file") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} is damaged: it cannot be read ({error.strerror or error})") from None
     try:
-        return _checked(tensors, metadata)
+        return unpack(content)
     except CheckpointError as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
 

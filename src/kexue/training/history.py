@@ -236,7 +236,7 @@ class History:
                     file.truncate(length)
             except OSError as error:
                 raise StorageError(f"cannot write {self._path}: {error.strerror or error}") from error
-        self._lines = [line for line in read_lines(self._path) if length]
+        self._lines = read_lines(self._path) if length else []
 
 
 def _number(value: Any) -> float:

@@ -19,7 +19,7 @@ from torch.optim import Optimizer  # noqa: E402
 
 from kexue.optim.averaging import EMA  # noqa: E402
 from kexue.progress import StandardErrorProgress  # noqa: E402
-from kexue.storage import UNFINISHED  # noqa: E402
+from kexue.storage import remove_unfinished  # noqa: E402
 from kexue.training.checkpoints import CheckpointError, CheckpointFolder, differences, pack, read_checkpoint, unpack  # noqa: E402
 from kexue.training.history import History  # noqa: E402
 from kexue.training.named import Training, current_training  # noqa: E402
@@ -607,8 +607,7 @@ class Trainer:
         """The state to go on from, the same in every process; the history goes back to it."""
         state = None
         if self._folder is not None and self._rank == 0:
-            for path in self._folder.directory.glob(f".*{UNFINISHED}"):  # what a killed process has left
-                path.unlink()
+            remove_unfinished(self._folder.directory)
             state = self._folder.newest(self._accept)
             self._history.resume(None if state is None else state["history"])
         if self._folder is not None and self._processes > 1:
@@ -627,7 +626,6 @@ class Trainer:
             raise CheckpointError(f"{self._directory}: metrics.jsonl has lost lines of the step {state['step']}")
 
     def _finish(self) -> None:
-        self._history.check()
         if self._folder is not None:
             state = self._snapshot(finished=True)
             if self._rank == 0:
