@@ -1,7 +1,9 @@
 """Named data sets: embedded, found, or fetched, and checked by checksum."""
 
 from kexue.data.digits import Digits, digits
+from kexue.data.documents import Documents, load_documents
 from kexue.data.fetch import get
+from kexue.data.generated_text import GeneratedText, generated_text
 from kexue.data.idx import LabelledImages, idx_images, load_idx
 from kexue.data.image_folder import ImageFolder, ImageFolderError, image_folder
 from kexue.data.images import load_images
@@ -16,7 +18,9 @@ __all__ = [
     "DataFile",
     "DataSet",
     "Digits",
+    "Documents",
     "FileCheck",
+    "GeneratedText",
     "ImageFolder",
     "ImageFolderError",
     "LabelledImages",
@@ -30,11 +34,13 @@ __all__ = [
     "describe",
     "digits",
     "fingerprint",
+    "generated_text",
     "get",
     "idx_images",
     "image_folder",
     "known_set",
     "known_sets",
+    "load_documents",
     "load_idx",
     "load_images",
     "locate",

@@ -322,7 +322,7 @@ def fingerprint(dataset: str, data_dir: str | os.PathLike[str] | None = None) ->
     Parameters
     ----------
     dataset : str
-        Name of a known set, or a folder.
+        Name of a known set, or a folder; ``"generated"`` for what a study makes itself, from its configuration.
     data_dir : path or None
         The folder to look in first.
 
@@ -343,6 +343,8 @@ def fingerprint(dataset: str, data_dir: str | os.PathLike[str] | None = None) ->
     >>> len(fingerprint("digits"))
     64
     """
+    if dataset == "generated":
+        return _digest([])
     if not dataset or dataset in {data.name for data in known_sets()}:
         location = locate(dataset, data_dir)
         data = location.dataset

@@ -284,7 +284,8 @@ def execute(
     if hasattr(config, "dataset"):
         from kexue.data import fingerprint
 
-        checksum = fingerprint(config.dataset, data_dir=data_dir)
+        names = (config.dataset,) if isinstance(config.dataset, str) else config.dataset
+        checksum = "".join(fingerprint(name, data_dir=data_dir) for name in names)
     directory = run_directory(out, name, preset, seed, config, checksum)
     record = Record(
         directory,
