@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import codecs
 import gzip
+import io
 import lzma
 import sys
 from pathlib import Path
@@ -216,3 +217,22 @@ def test_paths_of_a_command_line(tmp_path):
     assert all(isinstance(path, Path) for path in both)
     with pytest.raises(FileNotFoundError, match="no file matches .*nothing"):
         expand_paths([tmp_path / "nothing*"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "utf-16", "auto"])
+def test_open_files_are_read_to_their_end(encoding):
+    content = ("平生不知\n" * 3).encode("gb18030" if encoding == "auto" else encoding)
+    assert list(iter_documents([io.BytesIO(content), "好"], encoding=encoding)) == ["平生不知"] * 3 + ["好"]
+    blocks = iter_blocks([io.BytesIO(content)], encoding=encoding, block_size=4)
+    assert "".join(text for text, _ in blocks) == "平生不知\n" * 3
+
+
+def test_faults_of_open_files_are_told():
+    stream = io.BytesIO(b"ab\xff")
+    stream.name = "<stdin>"
+    with pytest.raises(ValueError, match=r"standard input: byte 2 \(ff\) is not utf-8"):
+        list(iter_blocks([stream]))
+    with pytest.raises(ValueError, match="a stream: byte 0 .* is not utf-8 and byte"):
+        list(iter_documents([io.BytesIO(b"\xff\xff")], encoding="auto"))
+    with pytest.raises(TypeError, match="a stream must be open in binary mode, got str from it"):
+        list(iter_blocks([io.StringIO("text")]))

@@ -49,8 +49,8 @@ def load_documents(dataset: str | os.PathLike[str], *, data_dir: str | os.PathLi
         ``"online-shopping"`` (reviews with category and sentiment), ``"chn-hotel"`` (with sentiment),
         ``"cmrc2018-dev"`` (paragraphs of an encyclopedia), ``"csldcp"`` (abstracts with their subject),
         ``"thucnews-titles-10k"`` and ``"tnews-few"`` (titles with their category), ``"banking77"`` (queries with their
-        intent), ``"poetry-zh"``, ``"tinyshakespeare"``, ``"wikitext2-valid"`` and ``"ptb-valid"`` (lines); or a folder, each line of whose
-        ``.txt`` files, in UTF-8, is a text.
+        intent), ``"poetry-zh"``, ``"tinyshakespeare"``, ``"wikitext2-valid"`` and ``"ptb-valid"`` (lines); or a folder,
+        each line of whose ``.txt`` files, in UTF-8, is a text.
     data_dir : path, optional
         The data folder to look in first for a known set.
 

@@ -8,18 +8,20 @@ import glob
 import gzip
 import lzma
 import os
+import shutil
+import tempfile
 import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from kexue.extras import MissingExtraError
 
 __all__ = ["ENCODINGS", "BLOCK", "Corpus", "expand_paths", "iter_blocks", "iter_documents"]
 
-Corpus = Iterable[str | os.PathLike[str]] | os.PathLike[str]
-"""Documents (strings) and files (paths) in any mixture, or one path."""
+Corpus = Iterable[str | os.PathLike[str] | BinaryIO] | os.PathLike[str]
+"""Documents (strings) and files (paths, or binary files that are open for reading) in any mixture, or one path."""
 
 ENCODINGS = ("utf-8", "gb18030", "utf-16", "auto")
 """Encodings that files may be in; see `iter_blocks`."""
@@ -28,6 +30,7 @@ BLOCK = 1 << 20
 """About how many characters a block of text has."""
 
 _READ = 1 << 20  # bytes that are read at once
+_SPOOL = 1 << 26  # bytes of a stream that are kept in memory while its encoding is looked for
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 _MARKS = {"utf-8": (codecs.BOM_UTF8,), "gb18030": (b"\x84\x31\x95\x33",), "utf-16": (codecs.BOM_UTF16_LE,)}
 
@@ -51,9 +54,9 @@ def iter_blocks(
 
     Parameters
     ----------
-    corpus : iterable of str and path, or path
+    corpus : iterable of str, path and binary file, or path
         Strings are documents, `os.PathLike` members are files; ``.gz``, ``.xz``, ``.bz2`` and ``.zst`` files are
-        unpacked on the way.
+        unpacked on the way. Files that are open in binary mode, such as ``sys.stdin.buffer``, are read to their end.
     encoding : {"utf-8", "gb18030", "utf-16", "auto"}
         Encoding of the files; a byte order mark at the beginning is dropped, and UTF-16 without one is little-endian.
         ``"auto"``: what the byte order mark says; without one UTF-8 where the whole file is UTF-8, else GB 18030. That
@@ -208,6 +211,10 @@ def _normalizer(normalize: str | Callable[[str], str] | None) -> Callable[[str],
     return lambda text: unicodedata.normalize("NFKC", text)
 
 
+def _is_file(member: Any) -> bool:
+    return isinstance(member, os.PathLike) or callable(getattr(member, "read", None))
+
+
 def _refuse_member(member: Any) -> TypeError:
     return TypeError(
         f"a member of the corpus must be a str (a document) or a path (a file), got {type(member).__name__}"
@@ -232,7 +239,7 @@ def _blocks(
                 last = len(document) - block_size
                 for begin in range(0, len(document), block_size):
                     yield document[begin : begin + block_size], begin >= last
-        elif isinstance(member, os.PathLike):
+        elif _is_file(member):
             if characters:
                 yield "\n".join(waiting), True
                 waiting, characters = [], 0
@@ -248,7 +255,7 @@ def _documents(members: Iterable[Any], encoding: str, change: Callable[[str], st
     for member in members:
         if isinstance(member, str):
             yield change(member) if change else member
-        elif isinstance(member, os.PathLike):
+        elif _is_file(member):
             for text, _ in _whole_lines(_pieces(member, encoding), BLOCK, whole=True):
                 for line in text.split("\n"):
                     if line := line.removesuffix("\r"):
@@ -278,32 +285,59 @@ def _whole_lines(pieces: Iterator[str], block_size: int, *, whole: bool) -> Iter
     yield "".join(waiting), True
 
 
-def _pieces(path: os.PathLike[str], encoding: str) -> Iterator[str]:
+def _pieces(file: Any, encoding: str) -> Iterator[str]:
     """Decoded text of a file, without its byte order mark."""
+    if encoding == "auto" and not isinstance(file, os.PathLike):
+        with tempfile.SpooledTemporaryFile(_SPOOL) as kept:  # what is read more than once must stay somewhere
+            shutil.copyfileobj(file, kept)
+            yield from _in_some_encoding(_Kept(kept, _name_of(file)), encoding)
+    else:
+        yield from _in_some_encoding(file, encoding)
+
+
+class _Kept:
+    """A stream that can be read again."""
+
+    def __init__(self, file: Any, name: str) -> None:
+        self.file, self.name = file, name
+
+    def read(self, size: int) -> bytes:
+        block: bytes = self.file.read(size)
+        return block
+
+
+def _name_of(file: Any) -> str:
+    if isinstance(file, os.PathLike):
+        return os.fspath(file)
+    name = getattr(file, "name", None)
+    return "standard input" if name == "<stdin>" else name if isinstance(name, str) else "a stream"
+
+
+def _in_some_encoding(file: Any, encoding: str) -> Iterator[str]:
     tried: list[tuple[str, _UndecodableError]] = []
-    for candidate in _candidates(path) if encoding == "auto" else [encoding]:
+    for candidate in _candidates(file) if encoding == "auto" else [encoding]:
         try:
             if encoding == "auto" and candidate != "utf-16":
-                for _ in _decoded(path, candidate):  # the whole of it, before any of it is believed
+                for _ in _decoded(file, candidate):  # the whole of it, before any of it is believed
                     pass
-            yield from _decoded(path, candidate)
+            yield from _decoded(file, candidate)
             return
         except _UndecodableError as error:
             tried.append((candidate, error))
     if encoding == "auto":
         faults = " and ".join(f"byte {fault.offset} ({fault.content.hex(' ')}) is not {name}" for name, fault in tried)
-        raise ValueError(f"{os.fspath(path)}: {faults}; repair or convert the file, for instance with iconv -c")
+        raise ValueError(f"{_name_of(file)}: {faults}; repair or convert the file, for instance with iconv -c")
     fault = tried[0][1]
     others = [name for name in ENCODINGS if name not in (encoding, "auto")]
     raise ValueError(
-        f"{os.fspath(path)}: byte {fault.offset} ({fault.content.hex(' ')}) is not {encoding}; "
+        f"{_name_of(file)}: byte {fault.offset} ({fault.content.hex(' ')}) is not {encoding}; "
         f'try encoding="auto", "{others[0]}" or "{others[1]}"'
     )
 
 
-def _candidates(path: os.PathLike[str]) -> list[str]:
+def _candidates(file: Any) -> list[str]:
     head = b""
-    for block in _bytes_of(path):
+    for block in _bytes_of(file):
         head += block
         if len(head) >= 4:
             break
@@ -313,9 +347,9 @@ def _candidates(path: os.PathLike[str]) -> list[str]:
     return ["utf-16"] if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else ["utf-8", "gb18030"]
 
 
-def _decoded(path: os.PathLike[str], encoding: str) -> Iterator[str]:
+def _decoded(file: Any, encoding: str) -> Iterator[str]:
     """Text of a file in one encoding; `_UndecodableError` at the first byte that it does not have."""
-    blocks = _bytes_of(path)
+    blocks = _bytes_of(file)
     head = b""
     while len(head) < 4 and (block := next(blocks, b"")):
         head += block
@@ -342,9 +376,17 @@ def _decoded(path: os.PathLike[str], encoding: str) -> Iterator[str]:
         final = not data
 
 
-def _bytes_of(path: os.PathLike[str]) -> Iterator[bytes]:
+def _bytes_of(file: Any) -> Iterator[bytes]:
     """Blocks of a file, unpacked, none of them empty."""
-    name = os.fspath(path)
+    if not isinstance(file, os.PathLike):
+        if isinstance(file, _Kept):
+            file.file.seek(0)
+        while block := file.read(_READ):
+            if not isinstance(block, bytes):
+                raise TypeError(f"{_name_of(file)} must be open in binary mode, got {type(block).__name__} from it")
+            yield block
+        return
+    name = os.fspath(file)
     if os.path.isdir(name):
         raise IsADirectoryError(f"{name} is a folder: pass kexue.words.expand_paths([...]), the files in it")
     kind = os.path.splitext(name)[1].lower()
@@ -352,8 +394,8 @@ def _bytes_of(path: os.PathLike[str]) -> Iterator[bytes]:
         if kind == ".zst":
             yield from _unpacked_zstd(name)
             return
-        with _OPENERS.get(kind, open)(name, "rb") as file:
-            while block := file.read(_READ):
+        with _OPENERS.get(kind, open)(name, "rb") as packed:
+            while block := packed.read(_READ):
                 yield block
     except OSError as error:
         if error.errno is not None:  # the system's own: no such file, no right to read it
