@@ -8,7 +8,16 @@ import os
 import numpy as np
 import pytest
 
-from kexue.storage import StorageError, append_line, plain, read_json, read_lines, write_bytes, write_json
+from kexue.storage import (
+    StorageError,
+    append_line,
+    plain,
+    read_json,
+    read_lines,
+    whole_file,
+    write_bytes,
+    write_json,
+)
 
 
 def test_json_round_trip(tmp_path):
@@ -74,3 +83,20 @@ def test_a_damaged_line_in_the_middle_is_told(tmp_path):
     with pytest.raises(StorageError, match="line 2 is not JSON"):
         read_lines(path)
     assert read_lines(tmp_path / "none") == []
+
+
+def test_a_whole_file_is_there_at_the_end_of_the_block(tmp_path):
+    path = tmp_path / "new" / "list.txt"
+    with whole_file(path) as file:
+        file.write(b"one\n")
+        assert not path.exists()
+    assert path.read_bytes() == b"one\n"
+    with pytest.raises(ZeroDivisionError), whole_file(path) as file:
+        file.write(b"two\n")
+        1 / 0  # noqa: B018
+    with pytest.raises(FileNotFoundError, match=r"missing\.txt"), whole_file(path):
+        (tmp_path / "missing.txt").read_bytes()
+    with pytest.raises(StorageError, match=r"cannot write .*list\.txt: No space left"), whole_file(path):
+        raise OSError(28, "No space left on device")
+    assert [entry.name for entry in path.parent.iterdir()] == ["list.txt"]
+    assert path.read_bytes() == b"one\n"

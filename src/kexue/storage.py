@@ -7,8 +7,9 @@ import json
 import math
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 __all__ = [
     "UNFINISHED",
@@ -18,6 +19,7 @@ __all__ = [
     "read_json",
     "read_lines",
     "remove_unfinished",
+    "whole_file",
     "write_bytes",
     "write_json",
     "write_text",
@@ -71,6 +73,59 @@ def plain(value: Any) -> Any:
     raise TypeError(f"expected numbers, texts, lists and dictionaries of them, got {type(value).__name__}")
 
 
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file to write, beside its place; at the end of the block it is renamed there.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its folder is made where it is missing.
+
+    Yields
+    ------
+    binary file
+        What is written to it stands in ``path`` if the block ends without an error; else the old file stays.
+
+    Raises
+    ------
+    StorageError
+        If the disk refuses; the message names the file and the reason.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
+        with os.fdopen(handle, "wb") as file:
+            try:
+                yield file
+            except OSError as error:
+                if error.filename is not None:  # of another file, which the block opened
+                    raise _OfAnotherFile(error) from error
+                raise
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes private files; runs are to be read by whoever may read the folder.
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except _OfAnotherFile as other:
+        raise other.error from None
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+class _OfAnotherFile(Exception):
+    """An error of the block that has nothing to do with the file that is written."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self.error = error
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file beside its place, then rename it there; on any failure the old file stays.
 
@@ -86,23 +141,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     StorageError
         If the disk refuses; the message names the file and the reason.
     """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes private files; runs are to be read by whoever may read the folder.
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -6,9 +6,11 @@ import bz2
 import codecs
 import glob
 import gzip
+import importlib
 import lzma
 import os
 import shutil
+import sys
 import tempfile
 import unicodedata
 import zlib
@@ -18,7 +20,7 @@ from typing import Any, BinaryIO
 
 from kexue.extras import MissingExtraError
 
-__all__ = ["ENCODINGS", "BLOCK", "Corpus", "expand_paths", "iter_blocks", "iter_documents"]
+__all__ = ["ENCODINGS", "BLOCK", "Corpus", "expand_paths", "iter_blocks", "iter_documents", "iter_lines"]
 
 Corpus = Iterable[str | os.PathLike[str] | BinaryIO] | os.PathLike[str]
 """Documents (strings) and files (paths, or binary files that are open for reading) in any mixture, or one path."""
@@ -80,7 +82,7 @@ def iter_blocks(
         If the encoding or the normal form is unknown, a file is damaged, or bytes do not decode: the message names the
         file, the offset of the first such byte (after unpacking) and what to try.
     MissingExtraError
-        If a ``.zst`` file is met and zstandard is not installed.
+        If a ``.zst`` file is met and backports.zstd is not installed (before Python 3.14).
 
     References
     ----------
@@ -140,6 +142,48 @@ def iter_documents(
     if encoding not in ENCODINGS:
         raise ValueError(f"encoding must be one of {', '.join(ENCODINGS)}, got {encoding!r}")
     return _documents(members, encoding, change)
+
+
+def iter_lines(
+    corpus: Corpus, *, encoding: str = "utf-8", normalize: str | Callable[[str], str] | None = None
+) -> Iterator[list[str]]:
+    """Lines of a corpus in lists of many, empty ones included: for work whose result has as many lines.
+
+    Parameters
+    ----------
+    corpus : iterable of str and path, or path
+        See `iter_blocks`.
+    encoding : {"utf-8", "gb18030", "utf-16", "auto"}
+        Encoding of the files; see `iter_blocks`.
+    normalize : {None, "nfkc"} or callable
+        Applied to each line.
+
+    Yields
+    ------
+    list of str
+        Lines without their ends, about as many as make a block.
+
+    Raises
+    ------
+    TypeError
+        If the corpus is a bare string or bytes, or a member is neither a string nor a path.
+    ValueError
+        See `iter_blocks`.
+
+    References
+    ----------
+    RFC 3629 (UTF-8); the GB 18030 standard.
+
+    Examples
+    --------
+    >>> list(iter_lines(["不知\\n\\n平生"]))
+    [['不知', '', '平生']]
+    """
+    members = _members(corpus)
+    change = _normalizer(normalize)
+    if encoding not in ENCODINGS:
+        raise ValueError(f"encoding must be one of {', '.join(ENCODINGS)}, got {encoding!r}")
+    return (lines for member in members for lines in _lines(member, encoding, change))
 
 
 def expand_paths(patterns: Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -255,13 +299,25 @@ def _documents(members: Iterable[Any], encoding: str, change: Callable[[str], st
     for member in members:
         if isinstance(member, str):
             yield change(member) if change else member
-        elif _is_file(member):
-            for text, _ in _whole_lines(_pieces(member, encoding), BLOCK, whole=True):
-                for line in text.split("\n"):
-                    if line := line.removesuffix("\r"):
-                        yield change(line) if change else line
         else:
-            raise _refuse_member(member)
+            for lines in _lines(member, encoding, change):
+                yield from filter(None, lines)
+
+
+def _lines(member: Any, encoding: str, change: Callable[[str], str] | None) -> Iterator[list[str]]:
+    """Lines of one member, a list for each block of a file."""
+    if isinstance(member, str):
+        text = change(member) if change else member
+        yield text.split("\n")
+        return
+    if not _is_file(member):
+        raise _refuse_member(member)
+    for text, _ in _whole_lines(_pieces(member, encoding), BLOCK, whole=True):
+        lines = [line.removesuffix("\r") for line in text.split("\n")]
+        if not lines[-1]:  # the text ended with a line end
+            lines.pop()
+        if lines:
+            yield [change(line) for line in lines] if change else lines
 
 
 def _whole_lines(pieces: Iterator[str], block_size: int, *, whole: bool) -> Iterator[tuple[str, bool]]:
@@ -390,40 +446,26 @@ def _bytes_of(file: Any) -> Iterator[bytes]:
     if os.path.isdir(name):
         raise IsADirectoryError(f"{name} is a folder: pass kexue.words.expand_paths([...]), the files in it")
     kind = os.path.splitext(name)[1].lower()
+    damaged: tuple[type[Exception], ...] = (EOFError, zlib.error, lzma.LZMAError)
+    opener = _OPENERS.get(kind, open)
+    if kind == ".zst":
+        zstd = _zstd(name)
+        opener, damaged = zstd.open, (*damaged, zstd.ZstdError)
     try:
-        if kind == ".zst":
-            yield from _unpacked_zstd(name)
-            return
-        with _OPENERS.get(kind, open)(name, "rb") as packed:
+        with opener(name, "rb") as packed:
             while block := packed.read(_READ):
                 yield block
     except OSError as error:
         if error.errno is not None:  # the system's own: no such file, no right to read it
             raise
         raise ValueError(f"{name} is not a whole {kind} file: {error}") from None
-    except (EOFError, zlib.error, lzma.LZMAError) as error:
+    except damaged as error:
         raise ValueError(f"{name} is not a whole {kind} file: {error}") from None
 
 
-def _unpacked_zstd(name: str) -> Iterator[bytes]:
+def _zstd(name: str) -> Any:
+    """The module of the standard library, which has it since Python 3.14, or its backport."""
     try:
-        import zstandard
+        return importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
     except ModuleNotFoundError:
-        raise MissingExtraError(f"reading {name} needs zstandard: pip install zstandard") from None
-    with open(name, "rb") as file:
-        decoder = zstandard.ZstdDecompressor().decompressobj()
-        begun = False
-        try:
-            while packed := file.read(_READ >> 4):
-                # A file may be several frames one after the other, as parallel packers write it.
-                while packed:
-                    if decoder.eof:
-                        decoder = zstandard.ZstdDecompressor().decompressobj()
-                    begun = True
-                    if block := decoder.decompress(packed):
-                        yield block
-                    packed = decoder.unused_data if decoder.eof else b""
-        except zstandard.ZstdError as error:
-            raise ValueError(f"{name} is not a whole .zst file: {error}") from None
-        if begun and not decoder.eof:
-            raise ValueError(f"{name} is not a whole .zst file: it ends too early")
+        raise MissingExtraError(f"reading {name} needs backports.zstd: pip install backports.zstd") from None
