@@ -267,6 +267,71 @@ def test_a_withheld_figure_need_not_be_read(make, run):
     run_page(make.change(run, figures=[{**entry, "prints": "att-faces-300"}]))
 
 
+def coloured(make, root, label="harmless", tokens=("好", "不"), prints=None):
+    with make.begin(root) as record:
+        record.text("reviews", [(label, list(tokens), [1.0, -0.5])], caption="Texts.", prints=prints)
+        record.finish()
+    return Run(record.directory)
+
+
+def test_texts_are_shown_on_the_colours_of_their_scores(make, parse, tmp_path):
+    page = parse(run_page(coloured(make, tmp_path, label={"en": "good", "zh": "好评"})))
+    (figure,) = page.all("figure", id="text-1")
+    assert page.text(figure) == "good 好评 好 不 # Texts."
+    spans = [element for element in page.all("span") if "title" in element.attributes]
+    assert [span.attributes["title"] for span in spans] == ["+1", "-0.5"]
+    assert "background:rgba(61,127,217,0.6)" in spans[0].attributes["style"]
+    assert [element.attributes["id"] for element in page.all("h2")][:3] == ["verdicts", "idea", "figures"]
+    assert page.all("a", href="#figures")
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "\u202etxet"])
+def test_texts_of_tokens_stay_texts(make, parse, tmp_path, text):
+    page = parse(run_page(coloured(make, tmp_path / "a", text, (text, text[::-1]))))
+    assert len(page.elements) >= len(parse(run_page(coloured(make, tmp_path / "b"))).elements)
+    for element in page.elements:
+        assert not [name for name in element.attributes if name.startswith("on")]
+    (figure,) = page.all("figure", id="text-1")
+    inside = {element.tag for element in page.elements if figure in element.parents}
+    assert inside <= {"p", "div", "span", "br", "wbr", "figcaption", "a"}
+    assert "\u202e" not in "".join(
+        data
+        for element, data in page.stream
+        if element.inside("div") and figure in element.parents and "title" in element.attributes
+    )
+
+
+def test_texts_are_printed_only_where_a_licence_allows(make, parse, tmp_path):
+    run = coloured(make, tmp_path, prints="chn-hotel")
+    (run.directory / "texts" / "reviews.json").unlink()  # and need not be read
+    page = parse(run_page(run))
+    assert "licence does not let pages print them" in page.text()
+    assert "Texts." in page.text()
+    assert "好" not in page.text(page.all("figure", id="text-1")[0])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[3]",
+        '[{"label": {}}]',
+        '[{"label": "a", "tokens": ["b"], "scores": [1]}]',
+        '[{"label": {}, "tokens": ["b"], "scores": ["much"]}]',
+        '[{"label": {}, "tokens": [], "scores": []}]',
+        "\xff",
+    ],
+)
+def test_damaged_texts_are_told(make, tmp_path, content):
+    run = coloured(make, tmp_path)
+    (run.directory / "texts" / "reviews.json").write_text(content, encoding="latin-1")
+    with pytest.raises(StorageError, match="reviews.json is damaged: .*run the study again with --fresh"):
+        run_page(run)
+    (entry,) = run.facts["texts"]
+    with pytest.raises(StorageError, match="is not a file of this run"):
+        run_page(make.change(run, texts=[{**entry, "file": "../run.json"}]))
+
+
 def test_the_strip_has_a_dot_a_seed(ordinary, parse):
     page = parse(run_page(ordinary))
     strips = page.all("svg", class_="strip")
@@ -307,6 +372,17 @@ def test_figures_that_are_no_numbers(make, parse, tmp_path):
         ("Infinity", False),
         ("1 × 10³⁰⁰", True),
     ]
+
+
+def test_what_was_not_measured_has_no_figures(make, parse, tmp_path):
+    with make.begin(tmp_path) as record:
+        record.unmeasured("It may hold", source="article", why={"en": "No model.", "zh": "没有模型。"}, scale="s")
+        record.finish()
+    page = parse(run_page(Run(record.directory)))
+    (item,) = page.all("li", class_="undecided")
+    text = page.text(item)
+    assert "not measured 未测量 No model. 没有模型。" in text
+    assert "bound" not in text
 
 
 def test_a_run_without_anything(make, parse, tmp_path):

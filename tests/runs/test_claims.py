@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from kexue.runs.claims import ClaimsError, complete, headline, judge, read_claims
+from kexue.runs.claims import ClaimsError, complete, headline, judge, read_claims, unmeasured
 from kexue.storage import plain
 
 finite = st.floats(-1e6, 1e6, allow_nan=False, allow_infinity=False)
@@ -71,9 +71,9 @@ def test_wrong_arguments_are_told():
         judge([1.0, 2.0, 3.0], "<", [1.0, 2.0])
 
 
-def _complete(**changes):
+def _complete(judged=None, **changes):
     texts = {"claim": "c", "source": "article", "scale": "s", "note": "", "zh": {}, "indicative": False}
-    return complete(judge([1.0, 2.0, math.inf], "<", 3), **{**texts, **changes})
+    return complete(judged or judge([1.0, 2.0, math.inf], "<", 3), **{**texts, **changes})
 
 
 def test_every_claim_says_its_source_and_scale():
@@ -98,6 +98,32 @@ def test_json_round_trip_keeps_non_finite_figures():
     assert math.isnan(again.mean)
     assert again.zh == {"claim": "断言"}
     assert again.line.endswith("; s")
+
+
+def test_what_was_not_measured_is_undecided_and_counts():
+    claim = _complete(unmeasured(), note="no model")
+    assert (claim.verdict, claim.measured, claim.bounds, claim.indicative) == ("undecided", [], [], False)
+    assert claim.line == "undecided [article] c: not measured; s"
+    assert headline([claim]) == {"reproduced": 0, "not reproduced": 0, "undecided": 1}
+    text = json.dumps([plain(vars(claim))], allow_nan=False)
+    (again,) = read_claims(json.loads(text), "claims.json")
+    assert {**vars(again), "mean": 0} == {**vars(claim), "mean": 0}
+    assert math.isnan(again.mean)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"verdict": "reproduced"}, "expected one figure or more and as many bounds, got 0 and 0"),
+        ({"bound": 1.0}, "expected one figure or more"),
+        ({"measured": [1.0]}, "got 1 and 0"),
+        ({"relation": "<"}, "relation must be one of , got '<'"),
+    ],
+)
+def test_damage_to_what_was_not_measured_is_told(change, message):
+    entry = {**plain(vars(_complete(unmeasured()))), **change}
+    with pytest.raises(ClaimsError, match=message):
+        read_claims([entry], "claims.json")
 
 
 @pytest.mark.parametrize(

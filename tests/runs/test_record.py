@@ -55,6 +55,25 @@ def test_a_run_is_complete_on_disk(tmp_path):
     assert list(find_runs(tmp_path / "nothing")) == []
 
 
+def test_texts_are_data_on_disk(tmp_path):
+    with record(tmp_path) as entry:
+        rows = [("plain", ["<b>", "好"], [0.5, -1]), ({"en": "two", "zh": "二"}, ("a",), [0.0])]
+        entry.text("reviews", rows, caption="Texts.", prints="digits")
+        with pytest.raises(ValueError, match=r"tokens and a finite score for each, got \[1.0\] for \['a', 'b'\]"):
+            entry.text("short", [("x", ["a", "b"], [1.0])], caption="c")
+        with pytest.raises(ValueError, match="a finite score for each"):
+            entry.text("infinite", [("x", ["a"], [float("inf")])], caption="c")
+        with pytest.raises(ValueError, match="name must be letters"):
+            entry.text("../x", [], caption="c")
+    (text,) = Run(entry.directory).texts
+    assert (text.name, text.file, text.caption) == ("reviews", "texts/reviews.json", {"en": "Texts."})
+    assert text.printable
+    assert json.loads((entry.directory / text.file).read_text(encoding="utf-8")) == [
+        {"label": {"en": "plain"}, "tokens": ["<b>", "好"], "scores": [0.5, -1.0]},
+        {"label": {"en": "two", "zh": "二"}, "tokens": ["a"], "scores": [0.0]},
+    ]
+
+
 def test_an_interrupted_run_goes_on_and_writes_nothing_twice(tmp_path):
     calls = []
 
@@ -160,6 +179,19 @@ def test_quick_and_single_seeds_are_indicative(tmp_path):
     with record(tmp_path / "other") as entry:
         assert not entry.claim("c", source="ours", measured=1.0, relation="<", bound=2.0, scale="s").indicative
         assert entry.claim("c", source="ours", measured=[1.0], relation="<", bound=2.0, scale="s").indicative
+
+
+def test_a_claim_that_is_not_measured_says_why(tmp_path):
+    with record(tmp_path) as entry:
+        with pytest.raises(ValueError, match="why must say what is missing"):
+            entry.unmeasured("c", source="article", why=" ", scale="s")
+        with pytest.raises(ValueError, match="at which scale"):
+            entry.unmeasured("c", source="article", why="no model")
+        claim = entry.unmeasured({"en": "c", "zh": "论断"}, source="article", why={"en": "no", "zh": "无"}, scale="s")
+        assert (claim.verdict, claim.note, claim.zh) == ("undecided", "no", {"claim": "论断", "note": "无"})
+        assert not claim.indicative
+        entry.finish()
+    assert [vars(one) | {"mean": 0} for one in Run(entry.directory).claims] == [vars(claim) | {"mean": 0}]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"status": "finished"}'])

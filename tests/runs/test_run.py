@@ -62,6 +62,7 @@ def test_a_run_that_was_killed_is_interrupted(tmp_path):
         ({"figures": 3}, "run.json is damaged"),
         ({"tables": [{"name": "a", "file": "b", "caption": "c"}]}, "run.json is damaged: a caption must be texts"),
         ({"tables": [{"name": "a", "file": "b", "caption": {}, "more": 1}]}, "run.json is damaged: .*more"),
+        ({"texts": [{"name": "a", "file": "b", "caption": {}, "alt": "c"}]}, "run.json is damaged: .*alt"),
         ({"config": 3}, "run.json is damaged"),
         ({"seconds": "long"}, "run.json is damaged: .*long"),
     ],

@@ -11,7 +11,9 @@ from kexue.runs import Record, Run, StorageError
 from kexue.runs.shipped import ShipError, read_shipped, ship
 
 
-def a_run(folder, *, preset="standard", seeds=5, figure=True, prints=None, claims=True, finish=True) -> Run:
+def a_run(
+    folder, *, preset="standard", seeds=5, figure=True, prints=None, claims=True, unmeasured=False, finish=True
+) -> Run:
     record = Record(
         folder / "maxent" / f"{preset}-s1-00000000",
         study="maxent",
@@ -28,6 +30,8 @@ def a_run(folder, *, preset="standard", seeds=5, figure=True, prints=None, claim
         if claims:
             texts = {"en": "It holds", "zh": "成立"}
             record.claim(texts, source="paper", measured=[float(s) for s in record.seeds], relation="<", bound=9.0)
+        if unmeasured:
+            record.unmeasured("It may hold", source="article", why="no model")
         if figure:
             drawing, (axes,) = panels()
             axes.plot([0, 1])
@@ -59,6 +63,13 @@ def test_a_run_without_a_figure(tmp_path):
     assert read_shipped(tmp_path / "verdicts")["maxent"].figure is None
 
 
+def test_a_claim_that_was_not_measured_ships_beside_others(tmp_path):
+    ship(a_run(tmp_path / "runs", unmeasured=True), tmp_path / "verdicts", quick_seconds=1.0)
+    shipped = read_shipped(tmp_path / "verdicts")["maxent"]
+    assert shipped.headline == {"reproduced": 1, "not reproduced": 0, "undecided": 1}
+    assert shipped.claims[1].line == "undecided [article] It may hold: not measured; a toy"
+
+
 def test_data_that_may_not_be_printed_is_not_shipped(tmp_path):
     ship(a_run(tmp_path / "a", prints="att-faces-300"), tmp_path / "verdicts", quick_seconds=1.0)
     assert [path.name for path in (tmp_path / "verdicts").iterdir()] == ["maxent.json"]
@@ -73,6 +84,7 @@ def test_data_that_may_not_be_printed_is_not_shipped(tmp_path):
         ({"finish": False}, "got a failed standard run"),
         ({"seeds": 4}, "only decided claims are shipped"),
         ({"claims": False}, "only decided claims are shipped"),
+        ({"claims": False, "unmeasured": True}, "only decided claims are shipped"),
     ],
 )
 def test_what_decides_nothing_is_not_shipped(tmp_path, changes, message):

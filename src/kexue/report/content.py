@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kexue import __version__
 from kexue.data import known_sets
 from kexue.extras import require
+from kexue.plots.tokens import coloured_tokens
 from kexue.report.mathml import mathml
 from kexue.report.phrases import PHRASES, SOURCES, VERDICTS
 from kexue.runs.catalogue import Article
@@ -27,7 +28,7 @@ from kexue.storage import StorageError
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-__all__ = ["article_views", "claim_views", "how_to_repeat", "picture_view", "render", "table_views"]
+__all__ = ["article_views", "claim_views", "how_to_repeat", "picture_view", "render", "table_views", "text_views"]
 
 _TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 
@@ -112,9 +113,9 @@ def _claim_view(claim: Claim) -> dict[str, Any]:
         "text": {"en": claim.claim, "zh": claim.zh.get("claim", "")},
         "note": {"en": claim.note, "zh": claim.zh.get("note", "")},
         "scale": {"en": claim.scale, "zh": claim.zh.get("scale", "")},
-        "relation": _RELATIONS[claim.relation],
-        "measured": _number(sum(claim.measured) / len(claim.measured)),
-        "bound": _number(sum(claim.bounds) / len(claim.bounds)),
+        "relation": _RELATIONS.get(claim.relation, ""),
+        "measured": _number(sum(claim.measured) / len(claim.measured)) if claim.measured else "",
+        "bound": _number(sum(claim.bounds) / len(claim.bounds)) if claim.measured else "",
         "seeds": ", ".join(_number(value) for value in claim.measured) if several else "",
         "paired": paired if several else "",
         "difference": difference,
@@ -189,6 +190,44 @@ def _read_inside(folder: Path, file: str, endings: tuple[str, ...]) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise StorageError(f"cannot read {folder / file}: {error.strerror or error}") from error
+
+
+def text_views(run: Run) -> list[dict[str, Any]]:
+    """The coloured texts of a run.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+
+    Returns
+    -------
+    list of dict
+        Caption, and rows of a label and its text as HTML; "rows" is None where a licence forbids it.
+
+    Raises
+    ------
+    StorageError
+        If a file is missing, is no list of tokens with scores, or lies outside of the run's folder.
+    """
+    views = []
+    for text in run.texts:
+        rows = None
+        if text.printable:
+            content = _read_inside(run.directory, text.file, (".json",))
+            try:
+                rows = [
+                    {
+                        "label": {key: str(row["label"].get(key, "")) for key in ("en", "zh")},
+                        "html": _markup(coloured_tokens(row["tokens"], row["scores"])),
+                    }
+                    for row in json.loads(content.decode("utf-8"))
+                ]
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise StorageError(f"{run.directory / text.file} is damaged: {error}; {_FRESH}") from None
+        caption = {"en": text.caption.get("en", ""), "zh": text.caption.get("zh", "")}
+        views.append({"caption": caption, "rows": rows})
+    return views
 
 
 def table_views(run: Run) -> list[dict[str, Any]]:

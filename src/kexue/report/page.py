@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kexue.report.content import article_views, claim_views, how_to_repeat, picture_view, render, table_views
+from kexue.report.content import (
+    article_views,
+    claim_views,
+    how_to_repeat,
+    picture_view,
+    render,
+    table_views,
+    text_views,
+)
 from kexue.report.phrases import STATUSES
 from kexue.runs.catalogue import UnknownNameError, load_catalogue
 from kexue.runs.run import Run
@@ -49,8 +57,8 @@ def _view(run: Run) -> dict[str, Any]:
     how = how_to_repeat(run.facts, where)
     claims = run.claims
     figures = [picture_view(figure, run.directory) for figure in run.figures]
-    tables = table_views(run)
-    contents = ["verdicts", "idea", *(["figures"] if figures else []), *(["tables"] if tables else [])]
+    texts, tables = text_views(run), table_views(run)
+    contents = ["verdicts", "idea", *(["figures"] if figures or texts else []), *(["tables"] if tables else [])]
     return {
         "title": study.title,
         "study": study,
@@ -61,6 +69,7 @@ def _view(run: Run) -> dict[str, Any]:
         "claims": claim_views(claims),
         "articles": article_views([catalogue.article(slug) for slug in study.articles]),
         "figures": figures,
+        "texts": texts,
         "tables": tables,
         "how": how,
         "contents": [(key, key) for key in [*contents, "reproduce", "citation"]],

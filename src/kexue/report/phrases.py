@@ -43,6 +43,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "measured": ("measured", "测得"),
     "no_claims": ("This run has no verdicts.", "这次运行没有结论。"),
     "no_verdict": ("built, no shipped verdict yet", "已实现，尚无随包发布的结论"),
+    "not_measured": ("not measured", "未测量"),
     "nothing_found": ("Nothing matches.", "没有匹配的文章。"),
     "only_ours": ("our own bounds only", "仅有本库自设的界限"),
     "parts": ("Parts", "部件"),

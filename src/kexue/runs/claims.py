@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-__all__ = ["Claim", "ClaimsError", "Verdict", "headline", "judge", "read_claims"]
+__all__ = ["Claim", "ClaimsError", "Verdict", "headline", "judge", "read_claims", "unmeasured"]
 
 Verdict = Literal["reproduced", "not reproduced", "undecided"]
 """What the measurements say of a claim."""
@@ -28,6 +28,8 @@ class ClaimsError(ValueError):
 @dataclass(frozen=True)
 class Claim:
     """One claim, what was measured for it, and the verdict.
+
+    Where nothing was measured (see `unmeasured`), there are no figures, no relation and no bound.
 
     Attributes
     ----------
@@ -78,6 +80,8 @@ class Claim:
     @property
     def line(self) -> str:
         """The claim in one line: verdict, source, text, figures, and at its end the scale."""
+        if not self.measured:
+            return f"{self.word} [{self.source}] {self.claim}: not measured; {self.scale}"
         figure = sum(self.measured) / len(self.measured)
         bound = sum(self.bounds) / len(self.bounds)
         seeds = f" (mean of {len(self.measured)} seeds)" if len(self.measured) > 1 else ""
@@ -155,6 +159,35 @@ def judge(measured: Sequence[float], relation: str, bound: float | Sequence[floa
         interval=interval,
         verdict=verdict,
         indicative=1 < len(figures) < _DECIDING_SEEDS,
+        scale="",
+        note="",
+        zh={},
+    )
+
+
+def unmeasured() -> Claim:
+    """A claim that a run could not measure: undecided.
+
+    Returns
+    -------
+    Claim
+        With empty texts; `Record.unmeasured` fills them in.
+
+    Examples
+    --------
+    >>> unmeasured().verdict, unmeasured().measured
+    ('undecided', [])
+    """
+    return Claim(
+        claim="",
+        source="ours",
+        relation="",
+        bound=[],
+        measured=[],
+        mean=math.nan,
+        interval=None,
+        verdict="undecided",
+        indicative=False,
         scale="",
         note="",
         zh={},
@@ -289,12 +322,15 @@ def _read_claim(entry: Any, where: str) -> Claim:
     except (TypeError, ValueError, IndexError, AttributeError) as error:
         raise ClaimsError(f"{where}: {error}") from None
     figures, bounds = len(claim.measured), len(claim.bounds)
-    if not figures or bounds != figures:
+    relations = tuple(_RELATIONS)
+    if not figures and bound == [] and claim.verdict == "undecided":
+        relations = ("",)  # nothing was measured
+    elif not figures or bounds != figures:
         raise ClaimsError(f"{where}: expected one figure or more and as many bounds, got {figures} and {bounds}")
     for key, value, choices in (
         ("verdict", claim.verdict, _VERDICTS),
         ("source", claim.source, _SOURCES),
-        ("relation", claim.relation, tuple(_RELATIONS)),
+        ("relation", claim.relation, relations),
     ):
         if value not in choices:
             raise ClaimsError(f"{where}: {key} must be one of {', '.join(choices)}, got {value!r}")

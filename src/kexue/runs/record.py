@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import math
 import re
 import shutil
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kexue.progress import NullProgress, Progress
-from kexue.runs.claims import Claim, complete, judge
+from kexue.runs.claims import Claim, complete, judge, unmeasured
 from kexue.runs.lock import Lock
 from kexue.runs.run import Run, machine, read_metrics, versions
 from kexue.storage import (
@@ -43,7 +44,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._=,+-]*(/[a-z0-9][a-z0-9._=,+-]*)*", re.IGN
 
 # What a run writes. run.json goes first when it is cleared: a folder that is half cleared must not look like a run.
 _FILES = ("run.json", "metrics.jsonl", "claims.json", "report.html", "log.txt")
-_FOLDERS = ("finished", "tables", "figures", "models", "tracking")
+_FOLDERS = ("finished", "tables", "figures", "texts", "models", "tracking")
 _OURS = {"lock", *_FILES, *_FOLDERS}
 
 
@@ -58,7 +59,7 @@ def _both(texts: Texts) -> dict[str, str]:
 class Record:
     """The folder of one run, open for writing.
 
-    A study calls `metric`, `once`, `table`, `figure` and `claim`; whoever runs the study enters the record as a
+    A study calls `metric`, `once`, `table`, `figure`, `text` and `claim`; whoever runs the study enters the record as a
     context and calls `finish`. Everything is on disk as soon as the call returns. When an unfinished run goes on,
     the study is read from the top again: what `once` had finished is read back, and metrics that stand in the file
     are not written twice.
@@ -155,6 +156,7 @@ class Record:
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": 0.0,
             "figures": [],
+            "texts": [],
             "tables": [],
         }
 
@@ -529,6 +531,46 @@ class Record:
             "figures", {"name": name, "file": file, "caption": captions, "alt": alt or captions["en"], "prints": prints}
         )
 
+    def text(
+        self,
+        name: str,
+        rows: Iterable[tuple[Texts, Sequence[str], Sequence[float]]],
+        *,
+        caption: Texts,
+        prints: str | None = None,
+    ) -> None:
+        """Write texts whose tokens have scores; pages show each token on the colour of its score.
+
+        Parameters
+        ----------
+        name : str
+            Name of the file, without its ending.
+        rows : iterable of (label, tokens, scores)
+            The texts: what stands before each, its tokens, and a signed score for every token. The largest score of a
+            text has the full colour.
+        caption : str or dict
+            What the texts show, in English or in both languages.
+        prints : str, optional
+            Name of the data set that they are from: pages print them only if the licence allows that.
+
+        Raises
+        ------
+        ValueError
+            If the name is not letters, digits and ``._=,+-``, or a text has no tokens, or not one finite score each.
+        StorageError
+            If the disk refuses.
+        """
+        file = self._file("texts", name, "json")
+        content = []
+        for label, tokens, scores in rows:
+            numbers = [float(score) for score in scores]
+            if not tokens or len(tokens) != len(numbers) or not all(map(math.isfinite, numbers)):
+                raise ValueError(f"each text must have tokens and a finite score for each, got {numbers} for {tokens}")
+            content.append({"label": _both(label), "tokens": [str(token) for token in tokens], "scores": numbers})
+        if self._main:
+            write_json(self.directory / file, content)
+        self._list("texts", {"name": name, "file": file, "caption": _both(caption), "prints": prints})
+
     def claim(
         self,
         claim: Texts,
@@ -573,21 +615,57 @@ class Record:
         """
         one_a_seed = isinstance(measured, Iterable)
         figures = [float(value) for value in measured] if isinstance(measured, Iterable) else [float(measured)]
+        # One figure a seed, and a single seed: shown, not decided.
+        single = one_a_seed and len(figures) == 1
+        return self._judged(judge(figures, relation, bound), claim, source, note, scale, indicative=single)
+
+    def unmeasured(self, claim: Texts, *, source: str, why: Texts, scale: Texts | None = None) -> Claim:
+        """Write a claim that this run cannot measure, for want of a model or of data: its verdict is undecided.
+
+        Parameters
+        ----------
+        claim : str or dict
+            The claim as its source made it, in English or in both languages.
+        source : {"article", "paper", "ours"}
+            Who claims it.
+        why : str or dict
+            What is missing, and how the reader can measure it.
+        scale : str or dict, optional
+            What was at hand; `scale` of the record if left out.
+
+        Returns
+        -------
+        Claim
+            The claim, without figures.
+
+        Raises
+        ------
+        ValueError
+            If a text or the source is missing or unknown.
+        StorageError
+            If the disk refuses.
+        """
+        if not _both(why).get("en", "").strip():
+            raise ValueError("why must say what is missing, got an empty text")
+        return self._judged(unmeasured(), claim, source, why, scale)
+
+    def _judged(
+        self, judged: Claim, claim: Texts, source: str, note: Texts, scale: Texts | None, *, indicative: bool = False
+    ) -> Claim:
         texts, scales, notes = _both(claim), _both(self.scale if scale is None else scale), _both(note)
-        judged = complete(
-            judge(figures, relation, bound),
+        completed = complete(
+            judged,
             claim=texts.get("en", ""),
             source=source,
             scale=scales.get("en", ""),
             note=notes.get("en", ""),
             zh={"claim": texts.get("zh", ""), "scale": scales.get("zh", ""), "note": notes.get("zh", "")},
-            # One figure a seed, and a single seed: shown, not decided.
-            indicative=self._indicative or (one_a_seed and len(figures) == 1),
+            indicative=self._indicative or indicative,
         )
-        self._claims.append(judged)
+        self._claims.append(completed)
         if self._main:
             write_json(self.directory / "claims.json", [vars(entry) for entry in self._claims])
-        return judged
+        return completed
 
     def _file(self, folder: str, name: str, ending: str) -> str:
         if not _NAME.fullmatch(name) or "/" in name:

@@ -20,7 +20,17 @@ from kexue.runs.claims import Claim, ClaimsError, headline, read_claims
 from kexue.runs.lock import Lock
 from kexue.storage import StorageError, read_json, read_lines
 
-__all__ = ["Figure", "Run", "Table", "find_runs", "machine", "read_metrics", "run_directory", "versions"]
+__all__ = [
+    "ColouredText",
+    "Figure",
+    "Run",
+    "Table",
+    "find_runs",
+    "machine",
+    "read_metrics",
+    "run_directory",
+    "versions",
+]
 
 # Packages whose version can change a result.
 _PACKAGES = ("numpy", "scipy", "torch", "scikit-learn", "numba", "transformers", "accelerate")
@@ -56,7 +66,11 @@ class Figure:
     @property
     def printable(self) -> bool:
         """Whether the licence of the data that it shows lets pages print it; that of an unknown set is unknown."""
-        return self.prints is None or any(entry.name == self.prints and entry.printable for entry in known_sets())
+        return _is_printable(self.prints)
+
+
+def _is_printable(prints: str | None) -> bool:
+    return prints is None or any(entry.name == prints and entry.printable for entry in known_sets())
 
 
 def _check_caption(caption: Any) -> None:
@@ -74,6 +88,36 @@ class Table:
 
     def __post_init__(self) -> None:
         _check_caption(self.caption)
+
+
+@dataclass(frozen=True)
+class ColouredText:
+    """Texts of a run whose tokens have scores.
+
+    Attributes
+    ----------
+    name : str
+        Their name.
+    file : str
+        Their file below the run's folder.
+    caption : dict of str
+        What they show, by language.
+    prints : str or None
+        The data set whose items they are; pages ask its licence.
+    """
+
+    name: str
+    file: str
+    caption: dict[str, str]
+    prints: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_caption(self.caption)
+
+    @property
+    def printable(self) -> bool:
+        """Whether the licence of the data lets pages print it; that of an unknown set is unknown."""
+        return _is_printable(self.prints)
 
 
 class Run:
@@ -97,7 +141,7 @@ class Run:
         if missing:
             raise StorageError(f"{self.directory / 'run.json'} is damaged: {', '.join(missing)} missing")
         try:
-            _ = self.config, self.seconds, self.figures, self.tables
+            _ = self.config, self.seconds, self.figures, self.texts, self.tables
         except (TypeError, ValueError) as error:
             raise StorageError(f"{self.directory / 'run.json'} is damaged: {error}") from None
 
@@ -164,6 +208,11 @@ class Run:
     def figures(self) -> list[Figure]:
         """The figures, in the order of the study."""
         return [Figure(**entry) for entry in self.facts.get("figures", [])]
+
+    @property
+    def texts(self) -> list[ColouredText]:
+        """The coloured texts, in the order of the study."""
+        return [ColouredText(**entry) for entry in self.facts.get("texts", [])]
 
     @property
     def tables(self) -> list[Table]:

@@ -81,7 +81,7 @@ def ship(run: Run, folder: Path, *, quick_seconds: float | None) -> Path:
             f"only a finished standard run is shipped, got a {run.status} {run.preset} run: {run.directory}"
         )
     claims = run.claims
-    if not claims or any(claim.indicative for claim in claims):
+    if not any(claim.measured for claim in claims) or any(claim.indicative for claim in claims):
         raise ShipError(f"only decided claims are shipped; {run.directory} holds none, or some that are indicative")
     figure = next((figure for figure in run.figures if figure.printable), None)
     entry = None
