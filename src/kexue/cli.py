@@ -1,8 +1,9 @@
-"""The command line: list, show, run, report, data, cite."""
+"""The command line: list, show, run, report, data, words, vectors, cite."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 import shlex
 import sys
@@ -200,10 +201,28 @@ _VERBS: dict[str, type | None] = {
     "show": Show,
     "run": None,  # reads the study's name and preset itself
     "report": Report,
-    "data": None,  # has verbs of its own
+    "data": None,  # these three have verbs of their own
+    "words": None,
+    "vectors": None,
     "cite": Cite,
 }
 _DATA_VERBS: dict[str, type] = {"list": DataList, "get": DataGet, "check": DataCheck}
+
+
+def _word_verbs(group: str) -> dict[str, type]:
+    verbs: dict[str, type] = importlib.import_module(f"kexue.commands.{group}").VERBS
+    return verbs
+
+
+# The verbs of each group, and what it is called with.
+_GROUPS: dict[str, tuple[Callable[[], dict[str, type]], str]] = {
+    "data": (lambda: _DATA_VERBS, "list | get NAME | check [NAME …]"),
+    "words": (lambda: _word_verbs("words"), "discover FILE … | segment FILE … | terms FILE … --general FILE …"),
+    "vectors": (
+        lambda: _word_verbs("vectors"),
+        "train FILE … | similar VECTORS WORD | related VECTORS WORD | analogy VECTORS A B C",
+    ),
+}
 
 _HELP = """\
 usage: kexue VERB …        (kexue VERB --help says more)
@@ -215,6 +234,8 @@ usage: kexue VERB …        (kexue VERB --help says more)
   run --all [quick]        one study after another
   report [runs]            static pages; prints the path of index.html
   data list|get|check      known data sets
+  words discover|segment|terms FILE …       new words of raw text, text cut into words, the terms of a field
+  vectors train|similar|related|analogy …   word vectors of raw text, and what they say
   cite NAME|ID             BibTeX of an article and its papers
 
   --version                the version"""
@@ -434,12 +455,15 @@ def _dispatch(words: Sequence[str]) -> int:
     verb = _nearest(words[0], _VERBS, "verb")
     if verb == "run":
         return _run(words[1:])
-    if verb == "data":
+    if verb in _GROUPS:
+        verbs, usage = _GROUPS[verb]
         if len(words) < 2 or words[1] in ("-h", "--help"):
-            print("usage: kexue data list | get NAME | check [NAME …]        (kexue data VERB --help says more)")
+            print(f"usage: kexue {verb} {usage}        (kexue {verb} VERB --help says more)")
             return OK if len(words) > 1 else WRONG_WORDS
-        data_verb = _nearest(words[1], _DATA_VERBS, "data verb")
-        return _call(_DATA_VERBS[data_verb], words[2:], f"kexue data {data_verb}")
+        table = verbs()
+        inner = _nearest(words[1], table, f"{verb} verb")
+        with _plain_failures():
+            return _call(table[inner], words[2:], f"kexue {verb} {inner}")
     kind = _VERBS[verb]
     assert kind is not None
     return _call(kind, words[1:], f"kexue {verb}")
@@ -456,7 +480,23 @@ def _nearest(word: str, known: dict[str, Any], what: str) -> str:
     raise CallError(f"there is no {what} {did_you_mean(word, known, otherwise='; there are ' + ', '.join(known))}")
 
 
+class PartError(RuntimeError):
+    """What a part of the package, called by a command, has to say of its input."""
+
+
+@contextmanager
+def _plain_failures() -> Iterator[None]:
+    """What parts say of wrong input and of missing words is one line, as all failures are."""
+    try:
+        yield
+    except CallError:
+        raise
+    except (ValueError, KeyError, MemoryError) as error:
+        raise PartError(error.args[0] if error.args else "out of memory") from error
+
+
 _FAILURES = (
+    PartError,
     StudyError,
     StorageError,
     LockedError,

@@ -66,6 +66,31 @@ def test_one_array_with_borders_is_the_same_text(text):
     assert (cooccurrence(flat, 4, vocab_size=501) != cooccurrence(text, 4, vocab_size=501)).nnz == 0
 
 
+def test_documents_are_borders_whatever_the_negative_number_and_the_dtype():
+    flat = np.array([-40_000, 0, 1, -7, 2, 1, -1])
+    expected = cooccurrence([[0, 1], [2, 1]], 4, vocab_size=3).toarray()
+    for dtype in (np.int32, np.int64):
+        for text in (flat.astype(dtype), flat[1:-1].astype(dtype)):
+            assert np.array_equal(cooccurrence(text, 4, vocab_size=3).toarray(), expected)
+    separated = np.array([-1, 0, 1, -1, 2, 1, -1], np.int32)
+    assert np.array_equal(cooccurrence(separated, 4, vocab_size=3).toarray(), expected)
+    assert separated.tolist() == [-1, 0, 1, -1, 2, 1, -1]
+
+
+def test_large_vocabularies_count_alike(text):
+    whole = cooccurrence(text, 7, vocab_size=501)
+    wide = cooccurrence(text, 7, vocab_size=40_000)  # numbers of words no longer fit in 16 bits
+    assert np.array_equal(whole.data, wide.data)
+    assert np.array_equal(whole.coords[1], wide.coords[1])
+
+
+def test_a_rare_word_may_meet_more_words_than_expected():
+    # Its few occurrences are expected to meet few words after its own, and meet all of them.
+    flat = [0] * 5000 + [1, *range(2, 41)]
+    table = cooccurrence([flat], 40, vocab_size=41).toarray()
+    assert np.array_equal(table, listed([flat], 40, 41))
+
+
 def test_the_order_of_documents_does_not_matter(text):
     backwards = [document[::-1] for document in text[::-1]]
     assert (cooccurrence(text, 4, vocab_size=501) != cooccurrence(backwards, 4, vocab_size=501)).nnz == 0

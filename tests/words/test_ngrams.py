@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import kexue.words.coded_corpus as coded_corpus
 import kexue.words.ngrams as module
 from kexue.storage import StorageError
 from kexue.words.alphabet import alphabet_table
@@ -103,7 +104,7 @@ def test_blocks_and_files_change_no_bit(documents, n, min_count, limit, block, e
     documents = [*documents, "".join(map(chr, range(0x4E00, 0x4F00)))]
     table = count_ngrams(documents, n, min_count=min_count, entropy=entropy)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BLOCK", block)
+        patch.setattr(coded_corpus, "BLOCK", block)
         patch.setattr(module, "_RECORDS", 3)
         patch.setattr(module, "_PARTS", 7)
         assert_identical(count_ngrams(documents, n, min_count=min_count, entropy=entropy), table)

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+import kexue.words.vector_solvers as solvers
 from kexue.words.vector_solvers import PairTargets, pair_loss, solve_adagrad, solve_als, solve_eig
 
 
@@ -82,6 +83,27 @@ def test_threads_make_the_same_sweeps(zero_weight):
     )
     np.testing.assert_allclose(one, two, atol=1e-8)
     assert np.array_equal(two, again)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 40])
+def test_equations_are_solved_or_told_to_be_singular(n):
+    generator = np.random.default_rng(n)
+    root = generator.standard_normal((n, 2 * n))
+    matrix, right, solution = root @ root.T, generator.standard_normal(n), np.empty(n)
+    assert solvers._solve(matrix.copy(), right, solution)
+    np.testing.assert_allclose(solution, np.linalg.solve(matrix, right), rtol=1e-8, atol=1e-10)
+    if n > 1:
+        root[-1] = root[0]  # rank n - 1
+        assert not solvers._solve(root @ root.T, right, solution)
+
+
+def test_many_threads_and_blocks_of_rows(monkeypatch):
+    pairs = some_pairs(n=120)
+    start = np.random.default_rng(1).uniform(-0.5, 0.5, (120, 6))
+    one = solve_als(pairs, start, n_iter=2, reg=1e-3)[0]
+    monkeypatch.setattr(solvers, "_ROWS", 3)
+    for n_jobs in (1, 5):
+        np.testing.assert_allclose(one, solve_als(pairs, start, n_iter=2, reg=1e-3, n_jobs=n_jobs)[0], atol=1e-8)
 
 
 def test_words_without_pairs_and_fewer_pairs_than_dimensions():

@@ -133,6 +133,9 @@ def test_similarity_is_the_correlation_of_profiles(als):
     assert len(ranking) == len(v) - 1
     for word, score in ranking:
         assert score == pytest.approx(expected[als.words_.index(word)], abs=1e-9)
+    unit = als.profiles(50)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    np.testing.assert_allclose(unit @ unit[3], expected, atol=1e-9)
 
 
 def test_columns_of_zeros_are_borne(text):
@@ -167,6 +170,68 @@ def test_gensim_reads_back_what_was_saved(eig, tmp_path):
     read = models.KeyedVectors.load_word2vec_format(path)
     assert read.index_to_key == eig.words_
     np.testing.assert_allclose(read.vectors, eig.vectors_, rtol=1e-5)
+
+
+@pytest.mark.parametrize("ending", [".vec", ".bin"])
+def test_saved_vectors_are_read_like_fitted_ones(als, tmp_path, ending):
+    path = tmp_path / f"vectors{ending}"
+    als.save(path)
+    loaded = PMIVectors.load(path)
+    assert loaded.words_ == als.words_
+    assert np.array_equal(loaded.vectors_, als.vectors_)
+    assert np.array_equal(loaded.counts_, als.counts_)
+    assert loaded.dim == loaded.n_features_out_ == 16
+    a, b, c = als.words_[5:8]
+    assert loaded.related(a) == als.related(a)
+    assert loaded.similar(a, n_context=20) == als.similar(a, n_context=20)
+    assert loaded.analogy([a, b], [c]) == als.analogy([a, b], [c])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert loaded.keywords([a, b]) == als.keywords([a, b])
+    with pytest.raises(KeyError, match="no vector for the word '龙'"):
+        loaded.related("龙")
+    with pytest.raises(NotFittedError):
+        PMIVectors().save(path)
+
+
+def test_given_words_are_sorted_by_their_counts():
+    vectors = np.arange(6.0).reshape(3, 2)
+    model = PMIVectors.from_words(["a", "b", "c"], vectors, counts=[2, 7, 2])
+    assert model.words_ == ["b", "a", "c"]
+    assert model.counts_.tolist() == [7, 2, 2]
+    assert model.transform(["a"]).tolist() == [[0, 1]]
+    assert model.transform(["b", "c"]).tolist() == [[2, 3], [4, 5]]
+    without = PMIVectors.from_words(["a", "b", "c"], vectors)
+    assert without.words_ == ["a", "b", "c"]
+    assert without.counts_ is None
+    with pytest.raises(ValueError, match="one row for each of 2 words"):
+        PMIVectors.from_words(["a", "b"], vectors)
+
+
+def test_words_without_counts_go_to_gensim_and_files(tmp_path):
+    pytest.importorskip("gensim")
+    model = PMIVectors.from_words(["a", "b"], np.eye(2))
+    assert model.to_keyed_vectors().index_to_key == ["a", "b"]
+    model.save(tmp_path / "two.vec")
+    assert [file.name for file in tmp_path.iterdir()] == ["two.vec"]
+
+
+@pytest.mark.parametrize("solver", ["eig", "als", "adagrad"])
+def test_progress_is_shown_and_changes_nothing(text, solver):
+    shown = {}
+
+    class Counting:
+        def track(self, items, description, total, *, done=0, status=None):
+            shown[description] = [0, total]
+            for item in items:
+                yield item
+                shown[description][0] += 1
+
+    model = PMIVectors(dim=4, solver=solver, n_iter=2, random_state=0).fit(text, progress=Counting())
+    assert np.array_equal(model.vectors_, PMIVectors(dim=4, solver=solver, n_iter=2, random_state=0).fit(text).vectors_)
+    passes = {} if solver == "eig" else {f"passes of {solver}": [2, 2]}
+    assert shown.pop("counting pairs")[0] > 0
+    assert shown == {"reading documents": [len(text), len(text)], **passes}
 
 
 def test_a_missing_gensim_is_one_line(eig, monkeypatch):

@@ -1,19 +1,20 @@
-"""Counting on a cluster: chunks of text are with the workers, and each part of the keys is counted by one of them."""
+"""A corpus on a cluster: its letters are with the workers, which walk over all of them or each over its own."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kexue.words.packed_keys import scatter_keys
+from kexue.words.packed_keys import copy_letters
 
 __all__: list[str] = []
 
-_CHUNK = 1 << 22  # letters that a worker takes at once
+_CHUNK = 1 << 22  # characters that go to a worker at once
 
 
 class ClusterText:
@@ -24,68 +25,68 @@ class ClusterText:
             if not callable(getattr(client, method, None)):
                 raise TypeError(f"client must be a dask.distributed.Client, got {type(client).__name__}")
         self.client = client
-        self._waiting: list[NDArray[np.uint32]] = []
-        self._held = 0
-        self._chunks: list[Any] = []
+        self.chunks: list[Any] = []
 
-    def append(self, points: NDArray[np.uint32]) -> None:
-        """Add letters; what is together large enough goes to a worker, up to its last border."""
-        self._waiting.append(points)
-        self._held += len(points)
-        borders = np.flatnonzero(points == 0)
-        if self._held >= _CHUNK and len(borders):
-            *before, last = self._waiting
-            cut = int(borders[-1]) + 1
-            self._send([*before, last[:cut]])
-            self._waiting, self._held = [last[cut:]], len(last) - cut
+    @property
+    def threads(self) -> int:
+        """How many tasks the workers do at once."""
+        return max(1, sum(self.client.nthreads().values()))
 
-    def chunks(self) -> list[Any]:
-        """Futures of all chunks."""
-        if self._held:
-            self._send(self._waiting)
-            self._waiting, self._held = [], 0
-        return self._chunks
+    def read(self, blocks: Iterable[tuple[str, bool]], letters: NDArray[np.uint8]) -> tuple[NDArray[np.int64], int]:
+        """Let the workers pick the letters out; how often each code point occurs, and the number of borders."""
+        shared = self.share(letters)
+        counted: list[Any] = []
+        waiting: list[str] = []
+        held = 0
+        for block, ends in blocks:
+            waiting.append(block)
+            held += len(block)
+            if ends:
+                waiting.append("\n")
+                if held >= _CHUNK:
+                    counted.append(self._send("".join(waiting), shared))
+                    waiting, held = [], 0
+        if held:
+            counted.append(self._send("".join(waiting), shared))
+        counts, borders = np.zeros(len(letters), np.int64), 0
+        for points, point_counts, chunk_borders in self.results(counted):
+            counts[points] += point_counts
+            borders += chunk_borders
+        return counts, borders
 
-    def _send(self, pieces: list[NDArray[np.uint32]]) -> None:
-        self._chunks.append(self.client.scatter(np.concatenate(pieces), hash=False))
+    def share(self, value: Any) -> Any:
+        """A future of a value that all workers have."""
+        return self.client.scatter([value], hash=False, broadcast=True)[0]
 
-    def groups(
-        self,
-        emitter: Callable[[], Callable[[NDArray[np.uint32], NDArray[np.uint64], int], int]],
-        count_part: Callable[[NDArray[np.uint64]], Any],
-        counts: NDArray[np.int64],
-        lead: int,
-    ) -> list[Any]:
-        """What ``count_part`` says of the sorted keys of each part, parts in the order of the leading ranks.
+    def over_chunks(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """Futures of ``function(chunk, *arguments)`` of each chunk."""
+        return [self.submit(function, chunk, *arguments) for chunk in self.chunks]
 
-        ``emitter()`` makes the function that writes the keys of a chunk; ``counts`` says how many keys there are of
-        each leading rank, which stands ``lead`` bits from the right.
-        """
-        client = self.client
-        parts = 2 * sum(client.nthreads().values())
-        share = max(1, int(counts.sum()) / parts)
-        part_of = ((np.cumsum(counts) - counts) / share).astype(np.int32)
-        parts = int(part_of[-1]) + 1
-        plan = client.scatter([(emitter, part_of, parts, lead)], hash=False, broadcast=True)[0]
-        spread = [client.submit(_spread, plan, chunk, pure=False) for chunk in self.chunks()]
-        counting = client.scatter([count_part], hash=False, broadcast=True)[0]
-        counted = []
-        for part in range(parts):
-            pieces = [client.submit(operator.getitem, one, part, pure=False) for one in spread]
-            counted.append(client.submit(_count, counting, pieces, pure=False))
-        return list(client.gather(counted))
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """A future of what a worker makes of the arguments."""
+        return self.client.submit(function, *arguments, pure=False)
 
+    def results(self, futures: list[Any]) -> Iterator[Any]:
+        """What the futures stand for, one after the other; each is released as soon as it is here."""
+        futures.reverse()
+        while futures:
+            try:
+                yield self.client.gather(futures.pop())
+            except CancelledError as error:
+                raise RuntimeError(
+                    f"a worker was lost, and with it a part of the text: start again ({error})"
+                ) from error
 
-def _spread(plan: tuple[Any, ...], points: NDArray[np.uint32]) -> list[NDArray[np.uint64]]:
-    emitter, part_of, parts, lead = plan
-    keys = np.empty(len(points), np.uint64)
-    keys = keys[: emitter()(points, keys, 0)]
-    out, ends = np.empty_like(keys), np.zeros(parts, np.int64)
-    scatter_keys(keys, np.uint64(lead), part_of, ends, out)
-    return np.split(out, ends[:-1])
+    def _send(self, text: str, letters: Any) -> Any:
+        coded = self.submit(_coded, self.client.scatter([text], hash=False)[0], letters)
+        self.chunks.append(self.submit(operator.getitem, coded, 0))
+        return self.submit(operator.getitem, coded, 1)
 
 
-def _count(count_part: Callable[[NDArray[np.uint64]], Any], pieces: list[NDArray[np.uint64]]) -> Any:
-    keys = np.concatenate(pieces)
-    keys.sort()
-    return count_part(keys)
+def _coded(text: str, letters: NDArray[np.uint8]) -> tuple[NDArray[np.uint32], tuple[Any, Any, int]]:
+    """On a worker: the letters of a chunk, each run of other characters as one 0, and what there is of each."""
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    counts, out = np.zeros(len(letters), np.int64), np.empty(len(points), np.uint32)
+    out = out[: copy_letters(points, letters, counts, out, True)].copy()
+    present = np.flatnonzero(counts)
+    return out, (present, counts[present], len(out) - int(counts.sum()))

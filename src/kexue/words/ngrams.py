@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kexue.progress import Progress
 from kexue.validation import check_integer
 from kexue.words import packed_keys
-from kexue.words.alphabet import alphabet_table
 from kexue.words.cluster import ClusterText
-from kexue.words.corpus import BLOCK, Corpus, iter_blocks
+from kexue.words.coded_corpus import CodedCorpus, coded_corpus
+from kexue.words.corpus import Corpus
 from kexue.words.ngram_table import Grams, NgramTable
 from kexue.words.spilling import CodedText, Scratch
+from kexue.words.stages import Stage
 
 __all__ = ["NgramTable", "count_ngrams"]
 
@@ -25,10 +27,13 @@ UInts = NDArray[np.uint64]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-Emit = Callable[[NDArray[np.uint32], UInts, int], int]
+_Fixed = tuple[int, int, bool, float]  # n, min_count, entropy and budget of a task
+
+Emit = Callable[[NDArray[np.uint32], NDArray[np.int32], Ints, UInts], None]
 
 _RECORDS = 1 << 18  # groups that a scan writes before its caller sorts them by level
-_PARTS = 512  # files that the keys are spread over at most
+_PARTS = 512  # parts, or files, that the keys are spread over at most
+_PART = 1 << 17  # keys of a part, where they are not to be more
 _LOGS = 4096  # counts whose r log r is looked up
 
 
@@ -43,6 +48,7 @@ def count_ngrams(
     normalize: str | Callable[[str], str] | None = None,
     memory_limit: int | None = None,
     client: Any = None,
+    progress: Progress | None = None,
 ) -> NgramTable:
     r"""Count every n-gram of up to ``n`` letters, exactly, and the entropies of its neighbours.
 
@@ -76,9 +82,11 @@ def count_ngrams(
         end. The table, the loaded libraries and the occurrences of the commonest letter are not bounded by it.
         By default everything stays in memory: 12 bytes a letter, and the table.
     client : dask.distributed.Client, optional
-        Count on its workers, which need this package. The corpus is read here, and its text is kept in the memory of
-        the workers; ``memory_limit`` then means nothing. The keys travel between the workers: what one machine counts
-        in seconds it counts faster without.
+        Count on its workers, which need this package. The corpus is read here, and its text goes to the workers: each
+        needs room for all of it, 4 bytes a letter, and counts what begins with its share of the letters.
+        ``memory_limit`` then holds for each task on a worker, besides the text.
+    progress : kexue.progress.Progress, optional
+        Tracks megabytes of text in two stages, reading and counting, with the rate.
 
     Returns
     -------
@@ -121,22 +129,38 @@ def count_ngrams(
     min_count = check_integer(min_count, "min_count")
     if memory_limit is not None:
         memory_limit = check_integer(memory_limit, "memory_limit")
-    letters = alphabet_table(alphabet)
-    blocks = iter_blocks(corpus, encoding=encoding, normalize=normalize, block_size=BLOCK)
-    limit = math.inf if memory_limit is None else memory_limit
-    with Scratch() as scratch:
-        text = CodedText(scratch, limit / 4) if client is None else ClusterText(client)
-        point_counts = _read(blocks, letters, text)
-        packing = _Packing.of(point_counts, min_count, neighbours=entropy)
-        task = _Task(text, packing, n, min_count, bool(entropy), limit / 2, scratch)
-        forward = _count_one_way(task, forward=True)
-        backward = _count_one_way(task, forward=False) if entropy else None
+    with coded_corpus(
+        corpus,
+        alphabet=alphabet,
+        encoding=encoding,
+        normalize=normalize,
+        memory_limit=memory_limit,
+        client=client,
+        progress=progress,
+    ) as coded:
+        return count_coded(coded, n, min_count=min_count, entropy=bool(entropy), progress=progress)
+
+
+def count_coded(
+    coded: CodedCorpus, n: int, *, min_count: int, entropy: bool, progress: Progress | None = None
+) -> NgramTable:
+    """What `count_ngrams` returns, of a corpus that has been read."""
+    packing = _Packing.of(coded.point_counts, min_count, neighbours=entropy)
+    ways = [True, False] if entropy else [True]
+    with Stage(progress, "counting n-grams", coded.size) as stage:
+        fixed = n, min_count, entropy, coded.limit / 2
+        if isinstance(coded.text, ClusterText):
+            found = _count_on_cluster(coded.text, packing, fixed, ways, stage, coded.size)
+        else:
+            step = coded.size / (2 * len(ways) * packing.rounds(n + entropy))
+            task = _Task(coded.text, packing, *fixed, coded.scratch, stage, step)
+            found = [_count_one_way(task, forward=forward) for forward in ways]
     orders = []
     for order in range(1, n + 1):
-        packed, counts, sums = forward[order - 1]
+        packed, counts, sums = found[0][order - 1]
         left = right = np.full(len(counts), np.nan)
-        if backward is not None:
-            mirrored, mirrored_counts, mirrored_sums = backward[order - 1]
+        if entropy:
+            mirrored, mirrored_counts, mirrored_sums = found[1][order - 1]
             mirrored = packed_keys.reverse_grams(mirrored, order, packing.bits, packing.width)
             by_string = np.lexsort(mirrored.T[::-1])
             left = packed_keys.branching_entropy(mirrored_counts, mirrored_sums)[by_string]
@@ -171,16 +195,35 @@ class _Packing:
     def width(self) -> int:
         return 64 // self.bits
 
+    def rounds(self, symbols: int) -> int:
+        """About how many rounds grams of so many letters take."""
+        return max(1, math.ceil((symbols - 1) / max(1, 64 // self.bits - 1)))
+
+    def of_codes(self) -> _Packing:
+        """The same for text that consists of codes instead of code points."""
+        return replace(self, codes=np.arange(len(self.letters) + 1, dtype=np.uint32))
+
+    def of_range(self, begin: int, end: int) -> _Packing:
+        """The same with the frequent letters of the given ranks alone: grams begin with one of them."""
+        here = (self.ranks >= begin) & (self.ranks < end)
+        return replace(self, ranks=np.where(here, self.ranks - begin, -1), counts=self.counts[begin:end])
+
 
 @dataclass(frozen=True)
 class _Task:
-    text: CodedText | ClusterText
+    text: CodedText
     packing: _Packing
     n: int
     min_count: int
     entropy: bool
     budget: float  # bytes of keys that may be in memory
     scratch: Scratch
+    stage: Stage
+    step: float  # bytes of text that half a round counts for in the stage
+
+    def advance(self, share: float) -> None:
+        """So much of the text has become keys, or of the keys has been counted."""
+        self.stage.advance(share * self.step)
 
 
 @dataclass
@@ -204,13 +247,13 @@ class _Round:
         self.slots.append(slots)
 
     def emitter(self, packing: _Packing, *, backward: bool) -> Emit:
-        """The function that writes the keys of one chunk after the other."""
+        """The function that writes the keys of one chunk after the other, each to the end of its part."""
         letters = packing.codes, packing.ranks, packing.bits, packing.width
         if len(self.bases) == 1:
             window = np.zeros(1, np.uint64)
 
-            def emit_first(points: NDArray[np.uint32], out: UInts, k: int) -> int:
-                return packed_keys.first_keys(points, backward, *letters, self.symbols[0], window, out, k)
+            def emit_first(points: NDArray[np.uint32], part_of: NDArray[np.int32], ends: Ints, out: UInts) -> None:
+                packed_keys.first_keys(points, backward, *letters, self.symbols[0], window, part_of, ends, out)
 
             return emit_first
         ring = np.zeros((1 << self.bases[-1].bit_length()) + 1, np.uint64)
@@ -221,33 +264,50 @@ class _Round:
         later_keys: Any = packed_keys.later_keys
         fixed = (*letters, *steps, keys, begins[0], slots, begins[1], shifts)
 
-        def emit_later(points: NDArray[np.uint32], out: UInts, k: int) -> int:
-            return later_keys(points, backward, *fixed, ring, out, k)
+        def emit_later(points: NDArray[np.uint32], part_of: NDArray[np.int32], ends: Ints, out: UInts) -> None:
+            later_keys(points, backward, *fixed, ring, part_of, ends, out)
 
         return emit_later
 
 
-def _read(blocks: Iterator[tuple[str, bool]], letters: NDArray[np.uint8], text: CodedText | ClusterText) -> Ints:
-    """Store the letters of the corpus; returns how often each code point occurs."""
-    counts = np.zeros(len(letters), np.int64)
-    waiting: list[NDArray[np.uint32]] = []
-    held, after_border = 0, True
-    for block, ends in blocks:
-        points = np.frombuffer(block.encode("utf-32-le", "surrogatepass"), np.uint32)
-        out = np.empty(len(points) + 1, np.uint32)
-        size = packed_keys.copy_letters(points, letters, counts, out, after_border)
-        after_border = out[size - 1] == 0 if size else after_border
-        if ends and not after_border:
-            out[size] = 0
-            size, after_border = size + 1, True
-        waiting.append(out[:size].copy())
-        held += size
-        if held >= BLOCK:
-            text.append(np.concatenate(waiting))
-            waiting, held = [], 0
-    if held:
-        text.append(np.concatenate(waiting))
-    return counts
+def _count_on_cluster(
+    text: ClusterText, packing: _Packing, fixed: _Fixed, ways: list[bool], stage: Stage, size: float
+) -> list[list[tuple[UInts, Ints, Floats]]]:
+    """What `_count_one_way` finds in each direction: a task counts all that begins with a range of the letters."""
+    counts = packing.counts
+    # Each task walks over the whole text, so there are not more of them than can be done at once.
+    share = max(1.0, int(counts.sum()) / math.ceil(text.threads / len(ways)))
+    begins = np.flatnonzero(np.diff(((np.cumsum(counts) - counts) / share).astype(np.int64), prepend=-1)).tolist()
+    ranges = list(pairwise([*begins, len(counts)])) or [(0, 0)]
+    tasks = [(forward, *bounds) for forward in ways for bounds in ranges]
+    codes, found = text.over_chunks(_codes, text.share(packing)), []
+    shared = text.share((packing.of_codes(), fixed))
+    for result in text.results([text.submit(_count_range, task, codes, shared) for task in tasks]):
+        found.append(result)
+        stage.advance(size / len(tasks))
+    # Grams come in the order of their first letters, and so do the ranges.
+    return [
+        [_joined([part[order] for part in found[at : at + len(ranges)]]) for order in range(fixed[0])]
+        for at in range(0, len(tasks), len(ranges))
+    ]
+
+
+def _codes(points: NDArray[np.uint32], packing: _Packing) -> NDArray[Any]:
+    """On a worker: the codes of a chunk, in half the room if there are not too many."""
+    return packing.codes[points].astype(np.uint16 if len(packing.letters) < 1 << 16 else np.uint32)
+
+
+def _count_range(
+    task: tuple[bool, int, int], chunks: list[NDArray[Any]], shared: tuple[_Packing, _Fixed]
+) -> list[tuple[UInts, Ints, Floats]]:
+    """On a worker: grams that begin with a range of the frequent letters."""
+    forward, begin, end = task
+    packing, fixed = shared
+    with Scratch() as scratch, Stage(None, "", None) as stage:
+        text = CodedText(scratch, math.inf)
+        for chunk in chunks:
+            text.append(chunk)
+        return _count_one_way(_Task(text, packing.of_range(begin, end), *fixed, scratch, stage, 0.0), forward=forward)
 
 
 def _count_one_way(task: _Task, *, forward: bool) -> list[tuple[UInts, Ints, Floats]]:
@@ -290,14 +350,12 @@ def _groups(
 ) -> list[tuple[UInts, Ints, Floats]]:
     """Keys, counts and sums of the frequent groups of each level, from all keys of a round."""
     bits, symbols = task.packing.bits, rounds.symbols[-1]
-    count_part = partial(_scan, bits=bits, symbols=symbols, min_count=task.min_count, deepest=deepest)
     # What follows must be known first, so the text is walked from its end to count what comes after a gram.
-    emitter = partial(rounds.emitter, task.packing, backward=forward)
-    if isinstance(task.text, ClusterText):
-        parts = task.text.groups(emitter, count_part, counts, bits * symbols)
-    else:
-        parts = [count_part(keys) for keys in _sorted_keys(task, task.text, emitter(), counts, bits * symbols, forward)]
-    return [_joined([piece for part in parts for piece in part[level]]) for level in range(deepest + 1)]
+    emit = rounds.emitter(task.packing, backward=forward)
+    scan = _Scan(bits, symbols, task.min_count, deepest)
+    for keys in _sorted_keys(task, emit, counts, bits * symbols, forward):
+        scan.add(keys)
+    return [_joined(pieces) for pieces in scan.levels]
 
 
 def _joined(pieces: list[tuple[UInts, Ints, Floats]]) -> tuple[UInts, Ints, Floats]:
@@ -307,50 +365,69 @@ def _joined(pieces: list[tuple[UInts, Ints, Floats]]) -> tuple[UInts, Ints, Floa
     return np.concatenate(keys), np.concatenate(counts), np.concatenate(sums)
 
 
-def _sorted_keys(task: _Task, text: CodedText, emit: Emit, counts: Ints, lead: int, forward: bool) -> Iterator[UInts]:
-    """The keys of a round, sorted: all at once, or part by part through files where they do not fit."""
+def _sorted_keys(task: _Task, emit: Emit, counts: Ints, lead: int, forward: bool) -> Iterator[UInts]:
+    """The keys of a round in sorted parts: all grams with the same leading rank are in one part."""
     total = int(counts.sum())
-    if total * 8 <= task.budget:
-        keys, size = np.empty(total, np.uint64), 0
-        for points in text.walk(backward=forward):
-            size = emit(points, keys, size)
-        keys.sort()
-        yield keys
-        return
-    # All grams with the same leading rank are in one part, hence each part can be counted alone.
-    share = max(task.budget / 16, total / _PARTS)
+    stays = total * 8 <= task.budget
+    # Parts that fit into a fast cache are sorted best, and those on the disk must fit into the memory.
+    share = max(_PART, total / _PARTS) if stays else max(task.budget / 16, total / _PARTS)
     part_of = ((np.cumsum(counts) - counts) / share).astype(np.int32)
-    ends = np.zeros(int(part_of[-1]) + 1, np.int64)
-    for points in text.walk(backward=forward):
-        keys = np.empty(len(points), np.uint64)
-        keys = keys[: emit(points, keys, 0)]
+    sizes = np.bincount(part_of, weights=counts).astype(np.int64)
+    keep_parts = _parts_in_memory if stays else _parts_in_files
+    spare = np.empty(int(sizes.max()), np.uint64)
+    lead_bits = (len(counts) - 1).bit_length()
+    for keys in keep_parts(task, emit, part_of, sizes, lead, forward):
+        packed_keys.sort_keys(keys, lead + lead_bits, spare)
+        yield keys
+        task.advance(len(keys) / total)
+
+
+def _parts_in_memory(
+    task: _Task, emit: Emit, part_of: NDArray[np.int32], sizes: Ints, lead: int, forward: bool
+) -> Iterator[UInts]:
+    keys, ends = np.empty(int(sizes.sum()), np.uint64), np.cumsum(sizes) - sizes
+    for points in task.text.walk(backward=forward):
+        emit(points, part_of, ends, keys)
+        task.advance(len(points) / len(task.text))
+    yield from np.split(keys, ends[:-1])
+
+
+def _parts_in_files(
+    task: _Task, emit: Emit, part_of: NDArray[np.int32], sizes: Ints, lead: int, forward: bool
+) -> Iterator[UInts]:
+    together, ends = np.zeros_like(part_of), np.empty(len(sizes), np.int64)
+    for points in task.text.walk(backward=forward):
+        keys, end = np.empty(len(points), np.uint64), np.zeros(1, np.int64)
+        emit(points, together, end, keys)
+        keys = keys[: end[0]]
         spread = np.empty_like(keys)
         packed_keys.scatter_keys(keys, np.uint64(lead), part_of, ends, spread)
         begin = 0
-        for part, end in enumerate(ends.tolist()):
-            if end > begin:
-                task.scratch.append(f"part-{part}", spread[begin:end])
-            begin = end
-    for part in range(len(ends)):
-        keys = task.scratch.read(f"part-{part}", np.uint64)
-        task.scratch.remove(f"part-{part}")
-        keys.sort()
-        yield keys
+        for part, end_of_part in enumerate(ends.tolist()):
+            if end_of_part > begin:
+                task.scratch.append(f"part-{part}", spread[begin:end_of_part])
+            begin = end_of_part
+        task.advance(len(points) / len(task.text))
+    for part in range(len(sizes)):
+        yield task.scratch.take(f"part-{part}", np.uint64)
 
 
-def _scan(
-    keys: UInts, *, bits: int, symbols: int, min_count: int, deepest: int
-) -> list[list[tuple[UInts, Ints, Floats]]]:
-    """Keys, counts and sums of the frequent groups of each level in sorted keys, in pieces."""
-    levels: list[list[tuple[UInts, Ints, Floats]]] = [[] for _ in range(deepest + 1)]
-    place, sums = np.zeros(symbols + 2, np.int64), np.zeros(symbols + 1)
-    place[-1] = 1
-    room = min(_RECORDS, (symbols + 1) * (len(keys) // min_count + 1)) + symbols + 1
-    out: tuple[Any, ...] = tuple(np.empty(room, dtype) for dtype in (np.uint8, np.uint64, np.int64, np.float64))
-    logs = packed_keys.count_logs(_LOGS)
-    while len(keys) and place[-1] <= len(keys):
-        written = packed_keys.scan_groups(keys, bits, symbols, min_count, deepest, logs, place, sums, *out)
-        for level in range(deepest + 1):
-            here = np.flatnonzero(out[0][:written] == level)
-            levels[level].append((out[1][here], out[2][here], out[3][here]))
-    return levels
+class _Scan:
+    """Keys, counts and sums of the frequent groups of each level in sorted parts of the keys."""
+
+    def __init__(self, bits: int, symbols: int, min_count: int, deepest: int) -> None:
+        self._fixed = bits, symbols, min_count, deepest, packed_keys.count_logs(_LOGS)
+        self._symbols = symbols
+        kinds = np.uint8, np.uint64, np.int64, np.float64
+        self._out: tuple[Any, ...] = tuple(np.empty(_RECORDS + symbols + 1, kind) for kind in kinds)
+        self.levels: list[list[tuple[UInts, Ints, Floats]]] = [[] for _ in range(deepest + 1)]
+
+    def add(self, keys: UInts) -> None:
+        """Go on with the next part."""
+        place, sums = np.zeros(self._symbols + 2, np.int64), np.zeros(self._symbols + 1)
+        place[-1] = 1
+        while len(keys) and place[-1] <= len(keys):
+            written = packed_keys.scan_groups(keys, *self._fixed, place, sums, *self._out)
+            for level, pieces in enumerate(self.levels):
+                here = np.flatnonzero(self._out[0][:written] == level)
+                pieces.append((self._out[1][here], self._out[2][here], self._out[3][here]))

@@ -46,13 +46,15 @@ def first_keys(
     width: int,
     symbols: int,
     state: UInts,
+    part_of: NDArray[np.int32],
+    ends: Ints,
     out: UInts,
-    k: int,
-) -> int:
+) -> None:
     """Keys of all positions that begin with a frequent letter: its rank, then the ``symbols`` codes that follow.
 
     ``state[0]`` is the window of the position after (in the direction of walking: before) these points; with
-    ``backward`` the points are walked from their end, so that what follows is known.
+    ``backward`` the points are walked from their end, so that what follows is known. Each key goes to the end of the
+    part that its rank belongs to.
     """
     one = np.uint64(bits)
     top = np.uint64(bits * (width - 1))
@@ -69,11 +71,11 @@ def first_keys(
             continue
         rank = ranks[code]
         if rank >= 0:
-            out[k] = (np.uint64(rank) << lead) | ((window >> drop) & keep)
-            k += 1
+            part = part_of[rank]
+            out[ends[part]] = (np.uint64(rank) << lead) | ((window >> drop) & keep)
+            ends[part] += 1
         window = (np.uint64(code) << top) | (window >> one)
     state[0] = window
-    return k
 
 
 @compiled
@@ -92,9 +94,10 @@ def later_keys(
     slot_begins: Ints,
     shifts: UInts,
     state: UInts,
+    part_of: NDArray[np.int32],
+    ends: Ints,
     out: UInts,
-    k: int,
-) -> int:
+) -> None:
     """Keys of all positions that begin with a frequent gram: its rank, then the codes that follow it.
 
     Round r takes the rank of a gram of ``bases[r]`` letters and ``symbols[r]`` codes after it; its hash table says
@@ -133,8 +136,9 @@ def later_keys(
             keep = (np.uint64(1) << lead) - np.uint64(1)
             key = (np.uint64(rank) << lead) | ((state[(head - bases[r]) & (ring - 1)] >> drop) & keep)
             if r == rounds - 1:
-                out[k] = key
-                k += 1
+                part = part_of[rank]
+                out[ends[part]] = key
+                ends[part] += 1
                 break
             mask = slot_begins[r + 1] - slot_begins[r] - 1
             h = np.int64((key * np.uint64(0x9E3779B97F4A7C15)) >> shifts[r])
@@ -150,7 +154,6 @@ def later_keys(
             if rank < 0:
                 break
     state[ring] = np.uint64(head & (ring - 1))
-    return k
 
 
 @compiled
@@ -179,6 +182,38 @@ def scatter_keys(keys: UInts, lead: np.uint64, part_of: NDArray[np.int32], ends:
         p = part_of[np.int64(keys[i] >> lead)]
         out[ends[p]] = keys[i]
         ends[p] += 1
+
+
+@compiled
+def sort_keys(keys: UInts, bits: int, spare: UInts) -> None:
+    """Sort keys of so many bits, ten of them at a time from the right; ``spare`` is as long as the keys or longer."""
+    size = len(keys)
+    digit = np.uint64(1023)
+    rounds = (bits + 9) // 10
+    places = np.zeros((rounds, 1024), np.int64)
+    for i in range(size):
+        key = keys[i]
+        for r in range(rounds):
+            places[r, np.int64(key & digit)] += 1
+            key >>= np.uint64(10)
+    here, there = keys, spare[:size]
+    moves = 0
+    for r in range(rounds):
+        shift = np.uint64(10 * r)
+        place = places[r]
+        if size == 0 or place[np.int64((here[0] >> shift) & digit)] == size:
+            continue  # all have the same digit
+        place[1023] = size - place[1023]
+        for d in range(1022, -1, -1):
+            place[d] = place[d + 1] - place[d]
+        for i in range(size):
+            at = np.int64((here[i] >> shift) & digit)
+            there[place[at]] = here[i]
+            place[at] += 1
+        here, there = there, here
+        moves += 1
+    if moves & 1:
+        keys[:] = here
 
 
 @compiled

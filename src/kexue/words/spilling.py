@@ -54,6 +54,12 @@ class Scratch:
             return np.empty(0, dtype)
         return np.fromfile(path, dtype, count=count, offset=begin * np.dtype(dtype).itemsize)
 
+    def take(self, name: str, dtype: type[np.generic]) -> NDArray[Any]:
+        """The values of a file, whose room is given back."""
+        values = self.read(name, dtype)
+        self.remove(name)
+        return values
+
     def remove(self, name: str) -> None:
         """Give the room of a file back at once."""
         if self._folder is not None:
@@ -69,6 +75,9 @@ class CodedText:
         self._chunks: list[NDArray[np.uint32]] = []
         self._held = 0
         self._ends = [0]
+
+    def __len__(self) -> int:
+        return self._ends[-1]
 
     def append(self, points: NDArray[np.uint32]) -> None:
         """Add a chunk; where the budget (bytes) is passed, everything goes to the disk."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from kexue.validation import check_integer
+from kexue.words.keyed_vectors import unit_rows, words_and_vectors
 
 __all__ = ["AnalogyScore", "evaluate_analogies", "evaluate_similarity"]
 
@@ -171,20 +172,8 @@ def _right_answers(unit: NDArray[np.floating], questions: NDArray[np.int64]) -> 
 
 
 def _unit_vectors(vectors: Any) -> tuple[Sequence[str], NDArray[np.floating]]:
-    """The words, and their vectors at length one; a zero vector stays zero."""
-    if hasattr(vectors, "words_"):
-        words, table = vectors.words_, vectors.vectors_
-    elif hasattr(vectors, "index_to_key"):
-        words, table = vectors.index_to_key, vectors.vectors
-    elif isinstance(vectors, tuple) and len(vectors) == 2:
-        words, table = vectors
-    else:
-        raise TypeError(f"vectors must be PMIVectors, KeyedVectors or (words, array), got {type(vectors).__name__}")
-    table = np.asarray(table)
-    if table.ndim != 2 or len(words) != len(table):
-        raise ValueError(f"vectors must have one row for each of {len(words)} words, got shape {table.shape}")
-    norms = np.linalg.norm(table, axis=1, keepdims=True)
-    return list(words), table / np.where(norms > 0, norms, 1)
+    words, table = words_and_vectors(vectors)
+    return words, unit_rows(table)
 
 
 def _lines(path: str | os.PathLike[str], separator: str | None) -> Iterator[list[str]]:

@@ -15,6 +15,7 @@ from scipy import linalg, sparse
 from scipy.sparse.linalg import eigsh
 
 from kexue.compilation import compiled
+from kexue.progress import NullProgress, Progress
 
 __all__ = ["PairTargets", "pair_loss", "solve_adagrad", "solve_als", "solve_eig"]
 
@@ -22,6 +23,8 @@ Floats = NDArray[np.floating]
 
 _DENSE = 400  # up to so many words all eigenvectors at once are the faster way
 _SINGLE = 0.01  # a penalty from which on the sums of alternating least squares bear single precision
+_ROWS = 1024  # neighbours whose terms are summed at a time
+_WORDS = 8  # that a thread sums before all wait for the words that are neighbours of each other
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ def solve_adagrad(
     learning_rate: float = 0.1,
     random_state: np.random.RandomState | None = None,
     n_jobs: int = 1,
+    progress: Progress | None = None,
 ) -> tuple[Floats, list[float]]:
     r"""Stochastic gradient steps, one pair at a time in random order, each component with a step of its own.
 
@@ -110,6 +114,8 @@ def solve_adagrad(
     n_jobs : int
         Threads. With more than one they update the same vectors without waiting for each other, and no two runs are
         quite alike.
+    progress : kexue.progress.Progress, optional
+        Who shows how many passes are done.
 
     Returns
     -------
@@ -141,7 +147,7 @@ def solve_adagrad(
     steps = _adagrad_steps
     losses = []
     with ThreadPoolExecutor(n_jobs) as pool:
-        for _ in range(n_iter):
+        for _ in (progress or NullProgress()).track(range(n_iter), "passes of adagrad", n_iter):
             order = generator.permutation(len(table)).astype(np.uint32 if len(table) < 2**32 else np.uint64)
             parts = np.array_split(order, n_jobs)
             list(pool.map(lambda part: steps(part, table, vectors, squares, rate), parts))
@@ -157,6 +163,7 @@ def solve_als(
     reg: float = 0.1,
     zero_weight: float = 0.0,
     n_jobs: int = 1,
+    progress: Progress | None = None,
 ) -> tuple[Floats, list[float], list[float]]:
     r"""Alternating least squares: one word after another gets the best vector for those of all others.
 
@@ -184,7 +191,10 @@ def solve_als(
     zero_weight : float
         The weight :math:`w_0` of pairs that are not in the table, whose inner product is to be zero.
     n_jobs : int
-        Threads: the sums of a few words at a time are made side by side, their steps one after another.
+        Threads: the sums of a few words at a time are made side by side; those that are neighbours of each other then
+        take their steps one after another.
+    progress : kexue.progress.Progress, optional
+        Who shows how many passes are done.
 
     Returns
     -------
@@ -221,11 +231,12 @@ def solve_als(
         np.sqrt(weights - zero_weight).astype(dtype)[of_pair],
         reg,
         zero_weight,
+        n_jobs,
     )
     losses, objectives = [], []
     with ThreadPoolExecutor(n_jobs) as pool:
-        for _ in range(n_iter):
-            sweep.run(pool, n_jobs)
+        for _ in (progress or NullProgress()).track(range(n_iter), "passes of als", n_iter):
+            sweep.run(pool)
             loss, observed = _loss(pairs.rows, pairs.columns, pairs.targets, weights, vectors)
             losses.append(float(loss))
             exact = vectors.astype(np.float64)
@@ -324,77 +335,75 @@ class _Sweep:
         roots: Floats,
         reg: float,
         zero_weight: float,
+        n_jobs: int,
     ) -> None:
         self.vectors, self.neighbours, self.starts = vectors, neighbours, starts
         self.pulls, self.roots = pulls, roots
-        self.ridge = reg * np.eye(vectors.shape[1])
-        self.zero_weight = zero_weight
+        self.reg, self.zero_weight, self.n_jobs = reg, zero_weight, n_jobs
+        dim = vectors.shape[1]
         # The sum of all v v^T changes by two terms with every word; anew once a pass, so that rounding does not grow.
-        self.gram = np.zeros_like(self.ridge)
+        self.gram = np.zeros((dim, dim))
+        # Each thread has a place for the terms of a sum, small enough to stay in the cache.
+        self.places = [np.empty((_ROWS, dim), vectors.dtype) for _ in range(n_jobs)]
 
-    def run(self, pool: ThreadPoolExecutor, n_jobs: int) -> None:
+    def run(self, pool: ThreadPoolExecutor) -> None:
         """Every word once; with threads, a few at a time."""
-        size = 1 if n_jobs == 1 else 8 * n_jobs
+        size = 1 if self.n_jobs == 1 else _WORDS * self.n_jobs
         n = len(self.vectors)
         exact = self.vectors.astype(np.float64)
         self.gram = exact.T @ exact
         for first in range(0, n, size):
-            words = range(first, min(first + size, n))
+            block = range(first, min(first + size, n))
             if size == 1:
-                self._step(first, *self._sums(first))
+                self._alone(first, block, self.places[0])
                 continue
             # Words of the block change while it is worked on: their terms wait until the others are summed.
-            parts = [words[k::n_jobs] for k in range(n_jobs)]
-            waiting = list(pool.map(lambda part, w=words: [self._alone(word, w) for word in part], parts))
-            for word, matrix, pull in sorted(
-                (one for part in waiting for one in part if one), key=operator.itemgetter(0)
-            ):
-                near, pulls, roots = self._pairs(word)
-                a, b = self._inside(near, words)
-                terms = self.vectors[near[a:b]]
-                pull += pulls[a:b] @ terms
-                terms *= roots[a:b, None]
-                self._step(word, matrix + terms.T @ terms, pull)
+            parts = [(block[k :: self.n_jobs], self.places[k]) for k in range(self.n_jobs)]
+            waiting = pool.map(lambda part, b=block: [self._alone(word, b, part[1]) for word in part[0]], parts)
+            sums = (one for part in list(waiting) for one in part if one)
+            for word, matrix, pull in sorted(sums, key=operator.itemgetter(0)):
+                self._add(*self._inside(word, block), matrix, pull, self.places[0])
+                self._step(word, matrix, pull)
 
-    def _alone(self, word: int, block: range) -> tuple[int, Floats, Floats] | None:
+    def _alone(self, word: int, block: range, place: Floats) -> tuple[int, Floats, Floats] | None:
         """The step of a word, or its sums where it has to wait for other words of the block."""
-        matrix, pull = self._sums(word, block)
-        a, b = self._inside(self._pairs(word)[0], block)
-        if a < b or self.zero_weight:
+        dim = self.vectors.shape[1]
+        matrix, pull = np.zeros((dim, dim), self.vectors.dtype), np.zeros(dim, self.vectors.dtype)
+        begin, end = self._inside(word, block)
+        self._add(self.starts[word], begin, matrix, pull, place)
+        self._add(end, self.starts[word + 1], matrix, pull, place)
+        if len(block) > 1 and (begin < end or self.zero_weight):
             return word, matrix, pull
         self._step(word, matrix, pull)
         return None
 
-    @staticmethod
-    def _inside(near: NDArray[np.integer], block: range) -> tuple[int, int]:
-        """Where among the neighbours, which are sorted, those of the block stand."""
-        a, b = np.searchsorted(near, (block.start, block.stop))
-        return int(a), int(b)
+    def _inside(self, word: int, block: range) -> tuple[int, int]:
+        """Where among the neighbours of a word, which are sorted, those of the block stand."""
+        start = self.starts[word]
+        if len(block) == 1:  # no word is its own neighbour
+            return start, start
+        a, b = np.searchsorted(self.neighbours[start : self.starts[word + 1]], (block.start, block.stop))
+        return int(start + a), int(start + b)
 
-    def _pairs(self, word: int) -> tuple[Any, Any, Any]:
-        of = slice(self.starts[word], self.starts[word + 1])
-        return self.neighbours[of], self.pulls[of], self.roots[of]
-
-    def _sums(self, word: int, without: range | None = None) -> tuple[Floats, Floats]:
-        """The normal equations of a word, from its neighbours outside the block."""
-        near, pulls, roots = self._pairs(word)
-        terms = self.vectors.take(near, axis=0)
-        if without is not None:
-            a, b = self._inside(near, without)
-            terms[a:b] = 0
-        pull = pulls @ terms
-        terms *= roots[:, None]
-        return terms.T @ terms, pull
+    def _add(self, begin: int, end: int, matrix: Floats, pull: Floats, place: Floats) -> None:
+        """Add the terms of some neighbours to the normal equations of a word."""
+        for first in range(begin, end, _ROWS):
+            some = slice(first, min(first + _ROWS, end))
+            terms = place[: some.stop - first]
+            _gather(self.vectors, self.neighbours[some], self.roots[some], self.pulls[some], terms, pull)
+            matrix += terms.T @ terms
 
     def _step(self, word: int, matrix: Floats, pull: Floats) -> None:
-        matrix = matrix + self.ridge  # double precision from here on
+        old = self.vectors[word].astype(np.float64)
+        system, pull = matrix.astype(np.float64), pull.astype(np.float64)
         if self.zero_weight:
-            old = self.vectors[word].astype(np.float64)
             self.gram -= np.outer(old, old)
-            matrix += self.zero_weight * self.gram
-        _, new, failed = linalg.lapack.dposv(matrix.T, pull)
-        if failed:  # without a penalty, fewer neighbours than dimensions: the shortest of the best vectors
-            new = linalg.lstsq(matrix, pull)[0]
+            system += self.zero_weight * self.gram
+        system.flat[:: len(pull) + 1] += self.reg
+        new = np.empty_like(pull)
+        if not _solve(system.copy(), pull, new):
+            # Without a penalty, fewer neighbours than dimensions: the shortest of the best vectors.
+            new = np.linalg.lstsq(system, pull, rcond=None)[0]
         self.vectors[word] = new
         if self.zero_weight:
             new = self.vectors[word].astype(np.float64)
@@ -422,6 +431,51 @@ def _loss(rows: Any, columns: Any, targets: Any, weights: Any, vectors: Any) -> 
         loss += weights[pair] * (product - targets[pair]) ** 2
         observed += product * product
     return loss, observed
+
+
+@compiled(relaxed=True)
+def _gather(vectors: Any, near: Any, roots: Any, pulls: Any, terms: Any, pull: Any) -> None:
+    """The terms of the normal equations: vectors of neighbours, times roots of their weights; and their pulls."""
+    for row in range(len(near)):
+        vector, term = vectors[near[row]], terms[row]
+        root, weight = roots[row], pulls[row]
+        for k in range(len(pull)):
+            term[k] = root * vector[k]
+            pull[k] += weight * vector[k]
+
+
+@compiled(relaxed=True)
+def _solve(matrix: Any, right: Any, solution: Any) -> bool:
+    """Solve with Cholesky's factor, which replaces the lower triangle; false where the matrix is nearly singular.
+
+    That of LAPACK is as fast, and from Python not to be called by several threads at once.
+    """
+    n = len(right)
+    for i in range(n):
+        row = matrix[i]
+        least = 4e-16 * n * row[i]
+        for j in range(i):
+            other = matrix[j]
+            rest = row[j]
+            for k in range(j):
+                rest -= row[k] * other[k]
+            row[j] = rest * other[j]  # the diagonal holds inverses
+        rest = row[i]
+        for k in range(i):
+            rest -= row[k] * row[k]
+        if not rest > least:
+            return False
+        row[i] = 1 / np.sqrt(rest)
+        rest = right[i]
+        for k in range(i):
+            rest -= row[k] * solution[k]
+        solution[i] = rest * row[i]
+    for i in range(n - 1, -1, -1):
+        row = matrix[i]
+        solution[i] *= row[i]
+        for k in range(i):
+            solution[k] -= solution[i] * row[k]
+    return True
 
 
 @compiled(relaxed=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kexue.extras import MissingExtraError, require
+from kexue.progress import Progress
 from kexue.validation import check_integer
 from kexue.words.cooccurrence import cooccurrence, encode_sentences
+from kexue.words.keyed_vectors import unit_rows
 from kexue.words.vector_evaluation import AnalogyScore, evaluate_analogies, evaluate_similarity
+from kexue.words.vector_files import check_vectors, read_vectors, write_vectors
 from kexue.words.vector_solvers import PairTargets, pair_loss, solve_adagrad, solve_als, solve_eig
 
 require("sklearn", "words", "kexue.words.vectors")
@@ -83,7 +87,7 @@ class PMIVectors(BaseEstimator):
     words_ : list of str
         The words by falling count, ties by string.
     counts_ : ndarray of int64, shape (n_words,)
-        How often each occurs.
+        How often each occurs; None where vectors were given without counts.
     loss_curve_ : list of float
         Mean of the squared errors, weighted by f, after each pass; for ``"eig"`` one figure.
     objective_curve_ : list of float
@@ -146,15 +150,20 @@ class PMIVectors(BaseEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
-    def fit(self, sentences: Iterable[Sequence[str]], y: None = None) -> PMIVectors:
+    def fit(
+        self, sentences: Iterable[Sequence[str]], y: None = None, *, progress: Progress | None = None
+    ) -> PMIVectors:
         """Count pairs, and fit the vectors.
 
         Parameters
         ----------
         sentences : iterable of sequences of str
-            Documents as lists of words; read once. Those without a word that is kept count for nothing.
+            Documents as lists of words, read once and kept as 4 bytes a word; `kexue.words.SegmentedCorpus` makes
+            them of raw text. Those without a word that is kept count for nothing.
         y : None
             Not used.
+        progress : kexue.progress.Progress, optional
+            Who shows how far it is.
 
         Returns
         -------
@@ -171,19 +180,16 @@ class PMIVectors(BaseEstimator):
         """
         self._check()
         generator = check_random_state(self.random_state)
-        ids, words, counts = encode_sentences(sentences, min_count=self.min_count)
+        ids, words, counts = encode_sentences(sentences, min_count=self.min_count, progress=progress)
         if len(words) < 2:
             raise ValueError(
                 f"sentences must hold at least 2 different words min_count={self.min_count} times, got {len(words)}"
             )
-        table = cooccurrence(ids, self.window, vocab_size=len(words), n_jobs=self.n_jobs)
+        table = cooccurrence(ids, self.window, vocab_size=len(words), n_jobs=self.n_jobs, progress=progress)
         if not table.nnz:
             raise ValueError("sentences must hold two different words in one window, got none")
         pairs = self._targets(table, counts)
-        self.words_, self.counts_ = words, counts
-        self._index = {word: number for number, word in enumerate(words)}
-        self._fitted_by = self.solver
-        self.n_features_out_ = self.dim
+        self._take(words, counts, self.solver)
         passes = _PASSES[self.solver] if self.n_iter is None else self.n_iter
         if self.solver == "eig":
             vectors = solve_eig(pairs, self.dim, random_state=generator)
@@ -192,7 +198,13 @@ class PMIVectors(BaseEstimator):
             start = generator.uniform(-0.5, 0.5, (len(words), self.dim)) / self.dim
             if self.solver == "als":
                 vectors, losses, objectives = solve_als(
-                    pairs, start, n_iter=passes, reg=self.reg, zero_weight=self.zero_weight, n_jobs=self.n_jobs
+                    pairs,
+                    start,
+                    n_iter=passes,
+                    reg=self.reg,
+                    zero_weight=self.zero_weight,
+                    n_jobs=self.n_jobs,
+                    progress=progress,
                 )
             else:
                 vectors, losses = solve_adagrad(
@@ -202,6 +214,7 @@ class PMIVectors(BaseEstimator):
                     learning_rate=self.learning_rate,
                     random_state=generator,
                     n_jobs=self.n_jobs,
+                    progress=progress,
                 )
                 objectives = losses
         if not np.isfinite(vectors).all():
@@ -211,6 +224,69 @@ class PMIVectors(BaseEstimator):
         self.loss_curve_ = [loss / total for loss in losses]
         self.objective_curve_ = list(objectives)
         return self
+
+    @classmethod
+    def from_words(
+        cls,
+        words: Sequence[str],
+        vectors: NDArray[np.floating],
+        *,
+        counts: Sequence[int] | NDArray[np.integer] | None = None,
+    ) -> PMIVectors:
+        """Vectors that exist already, to be read like fitted ones.
+
+        Parameters
+        ----------
+        words : sequence of str
+            The words. `similar` takes the first ones for the commonest, unless counts tell.
+        vectors : ndarray of shape (n_words, dim)
+            Their vectors.
+        counts : sequence of int, optional
+            How often each word occurs; the words are then sorted by falling count, ties as they are.
+
+        Returns
+        -------
+        PMIVectors
+            As if it were fitted; without curves of the loss.
+        """
+        names, table, times = check_vectors(words, vectors, counts)
+        if times is not None and (np.diff(times) > 0).any():
+            order = np.argsort(-times, kind="stable")
+            names, table, times = [names[k] for k in order], table[order], times[order]
+        self = cls(dim=table.shape[1])
+        self._take(names, times, None)
+        self.vectors_ = table
+        return self
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, encoding: str = "utf-8") -> PMIVectors:
+        """Read vectors from a file, of this class or of another program.
+
+        Parameters
+        ----------
+        path : str or path
+            Text or binary in the formats of word2vec; see `kexue.words.vector_files.read_vectors`.
+        encoding : {"utf-8", "gb18030"}
+            Encoding of the words.
+
+        Returns
+        -------
+        PMIVectors
+            As if it were fitted; without curves of the loss.
+        """
+        words, vectors, counts = read_vectors(path, encoding=encoding)
+        return cls.from_words(words, vectors, counts=counts)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write words and vectors to a file, and the counts to another one beside it.
+
+        Parameters
+        ----------
+        path : str or path
+            A file called ``.txt``, ``.vec`` or ``.bin``; see `kexue.words.vector_files.write_vectors`.
+        """
+        check_is_fitted(self, "vectors_")
+        write_vectors(path, self.words_, self.vectors_, counts=self.counts_)
 
     def transform(self, words: Iterable[str]) -> NDArray[np.float32]:
         """Vectors of words.
@@ -255,7 +331,7 @@ class PMIVectors(BaseEstimator):
             If ``topn`` is below 1.
         """
         number = self._numbers([word])
-        unit = _unit(self.vectors_)
+        unit = unit_rows(self.vectors_)
         return self._best(unit @ unit[number[0]], number, topn)
 
     def similar(self, word: str, topn: int = 10, n_context: int = 10_000) -> Ranking:
@@ -286,8 +362,35 @@ class PMIVectors(BaseEstimator):
             If ``topn`` is below 1, or ``n_context`` below 2.
         """
         number = self._numbers([word])
-        profiles = _unit(self._profiles(n_context))
+        profiles = unit_rows(self.profiles(n_context))
         return self._best(profiles @ profiles[number[0]], number, topn)
+
+    def profiles(self, n_context: int = 10_000) -> NDArray[np.float64]:
+        r"""Vectors whose cosines are the correlations of `similar`, for an index or a test of similarity.
+
+        .. math:: v_i U, \qquad U U^\top = \sum_{k \le K} (v_k - \bar v)(v_k - \bar v)^\top
+
+        Parameters
+        ----------
+        n_context : int
+            Number K of context words, the commonest.
+
+        Returns
+        -------
+        ndarray of shape (n_words, dim)
+            One row for each word.
+
+        Raises
+        ------
+        ValueError
+            If ``n_context`` is below 2.
+        """
+        check_is_fitted(self, "vectors_")
+        context = self.vectors_[: check_integer(n_context, "n_context", minimum=2)].astype(np.float64)
+        context -= context.mean(0)
+        # Eigenvectors, unlike Cholesky's factor, exist where columns are zero too.
+        values, basis = np.linalg.eigh(context.T @ context)
+        return self.vectors_ @ (basis * np.sqrt(np.maximum(values, 0)))
 
     def analogy(self, positive: Sequence[str], negative: Sequence[str] = (), topn: int = 10) -> Ranking:
         """Words nearest to a sum of words minus others: ``king - man + woman``.
@@ -320,9 +423,9 @@ class PMIVectors(BaseEstimator):
         plus, minus = self._numbers(positive), self._numbers(negative)
         if not len(plus) + len(minus):
             raise ValueError("positive or negative must hold at least one word, got none")
-        unit = _unit(self.vectors_)
+        unit = unit_rows(self.vectors_)
         wanted = unit[plus].sum(0) - unit[minus].sum(0)
-        return self._best(unit @ _unit(wanted[None])[0], np.concatenate([plus, minus]), topn)
+        return self._best(unit @ unit_rows(wanted[None])[0], np.concatenate([plus, minus]), topn)
 
     def keywords(self, tokens: Iterable[str], normalize: bool = False) -> Ranking:
         r"""Words of a sentence by what the sentence says about them.
@@ -360,7 +463,7 @@ class PMIVectors(BaseEstimator):
         vectors = self.vectors_[distinct].astype(np.float64)
         total = self.vectors_[numbers].sum(0, dtype=np.float64)
         if normalize:
-            vectors, total = _unit(vectors), _unit(total[None])[0]
+            vectors, total = unit_rows(vectors), unit_rows(total[None])[0]
         scores = vectors @ total
         order = np.argsort(-scores, kind="stable")
         return [(self.words_[distinct[k]], float(scores[k])) for k in order]
@@ -391,7 +494,7 @@ class PMIVectors(BaseEstimator):
         Returns
         -------
         gensim.models.KeyedVectors
-            Words and vectors, with the counts as attribute ``"count"``.
+            Words and vectors, with the counts, if they are known, as attribute ``"count"``.
 
         Raises
         ------
@@ -407,13 +510,20 @@ class PMIVectors(BaseEstimator):
             raise MissingExtraError("to_keyed_vectors needs gensim: pip install gensim") from None
         keyed = KeyedVectors(self.dim, dtype=np.float32)
         keyed.add_vectors(self.words_, self.vectors_)
-        for word, count in zip(self.words_, self.counts_.tolist(), strict=True):
-            keyed.set_vecattr(word, "count", count)
+        if self.counts_ is not None:
+            for word, count in zip(self.words_, self.counts_.tolist(), strict=True):
+                keyed.set_vecattr(word, "count", count)
         return keyed
 
     def __contains__(self, word: object) -> bool:
         check_is_fitted(self, "vectors_")
         return word in self._index
+
+    def _take(self, words: list[str], counts: NDArray[np.int64] | None, solver: str | None) -> None:
+        self.words_, self.counts_ = words, counts
+        self._index = {word: number for number, word in enumerate(words)}
+        self._fitted_by = solver
+        self.n_features_out_ = self.dim
 
     def _check(self) -> None:
         for name in ("dim", "window", "min_count", "n_jobs"):
@@ -457,23 +567,9 @@ class PMIVectors(BaseEstimator):
             numbers.append(self._index[word])
         return np.array(numbers, dtype=np.int64)
 
-    def _profiles(self, n_context: int) -> NDArray[np.float64]:
-        """Vectors whose inner products are the covariances of the words' information about the context words."""
-        context = self.vectors_[: check_integer(n_context, "n_context", minimum=2)].astype(np.float64)
-        context -= context.mean(0)
-        # Eigenvectors, unlike Cholesky's factor, exist where columns are zero too.
-        values, basis = np.linalg.eigh(context.T @ context)
-        return self.vectors_ @ (basis * np.sqrt(np.maximum(values, 0)))
-
     def _best(self, scores: NDArray[np.floating], without: NDArray[np.int64], topn: int) -> Ranking:
         values = scores.astype(np.float64)
         values[without] = -np.inf
         count = min(check_integer(topn, "topn"), len(values) - len(np.unique(without)))
         order = np.argsort(-values, kind="stable")[:count]
         return [(self.words_[number], float(values[number])) for number in order]
-
-
-def _unit(vectors: NDArray[Any]) -> NDArray[Any]:
-    """Vectors at length one; a zero vector stays zero."""
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.where(norms > 0, norms, 1)

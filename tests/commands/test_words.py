@@ -1,0 +1,240 @@
+"""The words of the command line for raw text: what they write, and what wrong ones are told."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from kexue import cli
+from kexue.data import generated_text
+from kexue.words.discovery import WordDiscoverer
+
+
+@pytest.fixture(scope="module")
+def generated():
+    return generated_text(60_000, words=400, classes=10, fields=2)
+
+
+@pytest.fixture
+def call(capsys, monkeypatch, tmp_path):
+    """Call the command line in a folder of its own: exit status, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*words: str, standard_input: bytes = b"") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(standard_input), encoding="utf-8"))
+        code = cli.main(words)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def files(tmp_path, generated):
+    """The same text as a file, packed, in another encoding, and in a folder of two."""
+    text = "\n".join(generated.texts) + "\n"
+    (tmp_path / "plain.txt").write_text(text, encoding="utf-8")
+    (tmp_path / "packed.txt.gz").write_bytes(gzip.compress(text.encode("utf-8")))
+    (tmp_path / "other.txt").write_bytes(text.encode("gb18030"))
+    (tmp_path / "folder").mkdir()
+    half = len(generated.texts) // 2
+    for name, part in (("a.txt", generated.texts[:half]), ("b.txt", generated.texts[half:])):
+        (tmp_path / "folder" / name).write_text("\n".join(part) + "\n", encoding="utf-8")
+    return text
+
+
+DISCOVER = ("words", "discover", "--min-count", "8", "--quiet")
+
+
+# -- discover
+
+
+def test_discover_says_what_the_estimator_says(call, files, generated):
+    code, out, err = call(*DISCOVER, "plain.txt")
+    assert (code, err) == (0, "")
+    head, *rows = (line.split("\t") for line in out.splitlines())
+    assert head == ["word", "length", "count", "solidity", "left_entropy", "right_entropy"]
+    found = WordDiscoverer(min_count=8).fit(generated.texts)
+    assert {row[0]: int(row[2]) for row in rows} == found.vocabulary_
+    assert [row[0] for row in rows] == list(found.vocabulary_)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["packed.txt.gz", "folder", "folder/*.txt", "-", "other.txt --encoding gb18030", "other.txt --encoding auto"]
+    + ["- --memory-limit 200kB", "- --encoding auto"],
+)
+def test_every_way_in_gives_the_same(call, files, words):
+    _, expected, _ = call(*DISCOVER, "plain.txt")
+    code, out, err = call(*DISCOVER, *words.split(), standard_input=files.encode("utf-8"))
+    assert (code, err) == (0, "")
+    assert out == expected
+
+
+def test_forms_and_files(call, files, tmp_path):
+    _, expected, _ = call(*DISCOVER, "plain.txt")
+    words = [line.split("\t")[0] for line in expected.splitlines()[1:]]
+    code, out, err = call(*DISCOVER, "plain.txt", "--form", "jsonl", "-o", "new/words.jsonl")
+    assert (code, out, err) == (0, "", "")
+    lines = (tmp_path / "new" / "words.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["word"] for line in lines] == words
+    assert call(*DISCOVER, "plain.txt", "--form", "ik", "--top", "3")[1].splitlines() == words[:3]
+    (jieba,) = call(*DISCOVER, "plain.txt", "--form", "jieba", "--top", "1")[1].splitlines()
+    assert jieba.split(" ")[0] == words[0]
+    assert jieba.split(" ")[1].isdecimal()
+
+
+def test_only_what_a_dictionary_lacks(call, files, tmp_path):
+    every = [line.split("\t")[0] for line in call(*DISCOVER, "plain.txt")[1].splitlines()[1:]]
+    (tmp_path / "known.txt").write_text("\n".join(f"{word} 5 n" for word in every[::2]), encoding="utf-8")
+    new = call(*DISCOVER, "plain.txt", "--known", "known.txt", "--form", "ik")[1].splitlines()
+    assert new == every[1::2]
+
+
+@pytest.mark.parametrize("method", ["boundary", "adjacent"])
+def test_other_methods(call, files, generated, method):
+    options = {"boundary": ["--min-pmi", "2"], "adjacent": ["--min-prob", "1e-4"]}[method]
+    code, out, _ = call(*DISCOVER, "plain.txt", "--method", method, *options)
+    assert code == 0
+    assert len(out.splitlines()) > 30
+    assert ("score" in out.splitlines()[0]) == (method == "boundary")
+
+
+def test_progress_is_told_to_those_who_want_it(call, files):
+    code, _, err = call("words", "discover", "plain.txt", "--min-count", "8")
+    assert code == 0
+    assert err
+    assert "\x1b" not in err
+    assert "\r" not in err
+
+
+# -- segment
+
+
+def test_segment_keeps_the_lines(call, files, generated, tmp_path):
+    (tmp_path / "lexicon.tsv").write_text(
+        "word\tcount\n" + "".join(f"{word}\t{count}\n" for word, count in generated.words.items()), encoding="utf-8"
+    )
+    code, out, err = call("words", "segment", "folder", "--lexicon", "lexicon.tsv", "--quiet")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert [line.replace(" ", "") for line in lines] == generated.texts
+    right = sum(line.split(" ") == tokens for line, tokens in zip(lines, generated.tokens, strict=True))
+    assert right > 0.8 * len(lines)
+    text = "\n两 个\n\n".encode()
+    code, out, _ = call("words", "segment", "-", "--lexicon", "jieba", "--separator", "/", standard_input=text)
+    assert (code, out) == (0, "\n两/个\n\n")
+
+
+# -- terms
+
+
+def test_terms(call, generated, tmp_path):
+    for name, field in (("field.txt", 0), ("general.txt", 1)):
+        texts = [text for text, of in zip(generated.texts, generated.fields, strict=True) if of == field]
+        (tmp_path / name).write_text("\n".join(texts) + "\n", encoding="utf-8")
+    options = ("--min-count", "5", "--n-seeds", "20", "--quiet")
+    code, out, err = call("words", "terms", "field.txt", "--general", "general.txt", *options)
+    assert (code, err) == (0, "")
+    head, *rows = (line.split("\t") for line in out.splitlines())
+    assert head[:2] == ["word", "score"]
+    known = [generated.word_field[row[0]] for row in rows if row[0] in generated.word_field][:20]
+    assert known.count(0) >= 18
+    code, out, err = call("words", "terms", "field.txt")
+    assert (code, out) == (2, "")
+    assert err == "kexue: terms needs general text to compare with: --general FILE ...\n"
+
+
+# -- wrong calls
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        ("words", 2, ""),
+        ("words discovr plain.txt", 2, "did you mean 'discover'"),
+        ("words discover", 2, "name at least one file, folder or pattern, or - for standard input"),
+        ("words discover none.txt", 2, "no file matches none.txt"),
+        ("words discover plain.txt --memory-limit much", 2, "such as 4GB, 500MB or 2GiB, got 'much'"),
+        ("words discover plain.txt --top 0", 2, "--top must be 1 or more, got 0"),
+        ("words discover plain.txt --workers 0", 2, "--workers must be 1 or more, got 0"),
+        ("words discover plain.txt --workers 2 --scheduler tcp://x", 2, "give one of them"),
+        ("words discover plain.txt --method solid", 2, "solid"),
+        ("words discover plain.txt --min-count 0", 1, "min_count must be an integer >= 1, got 0"),
+        ("words discover other.txt", 1, "other.txt: byte 0 (8"),
+        ("words discover plain.txt --known none.txt", 1, "none.txt"),
+        ("words segment plain.txt", 2, "--lexicon FILE"),
+        ("words segment plain.txt --lexicon none.txt", 1, "none.txt"),
+        ("words segment plain.txt --lexicon empty.txt", 1, "empty.txt holds no word"),
+        ("words discover empty.txt", 1, "no characters of the alphabet in the corpus"),
+    ],
+)
+def test_wrong_calls_are_told(call, files, tmp_path, words, code, told):
+    (tmp_path / "empty.txt").touch()
+    got, _, err = call(*words.split())
+    assert got == code, err
+    assert told in err
+    assert "Traceback" not in err
+    # Before it, progress may have said that the reading began.
+    assert code == 2 or [line.startswith("kexue: ") for line in err.splitlines()].count(True) == 1
+
+
+def test_nothing_is_half_written(call, files, tmp_path):
+    (tmp_path / "words.tsv").write_text("old", encoding="utf-8")
+    (tmp_path / "broken.txt").write_bytes("好的\n".encode() * 10 + b"\xff")
+    code, _, err = call(
+        "words", "segment", "plain.txt", "broken.txt", "--lexicon", "jieba", "-o", "words.tsv", "--quiet"
+    )
+    assert code == 1
+    assert "broken.txt: byte 70 (ff) is not utf-8" in err
+    assert (tmp_path / "words.tsv").read_text(encoding="utf-8") == "old"
+    assert not list(tmp_path.glob(".*"))
+
+
+# -- without the extras of others
+
+
+def test_no_torch_is_needed(files, tmp_path):
+    """The commands run where torch, transformers and matplotlib cannot be imported."""
+    code = (
+        "import sys\n"
+        "class Without:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name in ('torch', 'transformers', 'matplotlib', 'accelerate', 'gensim', 'safetensors'):\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Without)\n"
+        "from kexue.cli import main\n"
+        "assert main(['words', 'discover', 'plain.txt', '--min-count', '8', '--quiet', '-o', 'words.tsv']) == 0\n"
+        "assert main(['words', 'segment', 'folder/a.txt', '--lexicon', 'words.tsv', '--quiet', '-o', 'a.cut']) == 0\n"
+        "terms = ['words', 'terms', 'folder/a.txt', '--general', 'folder/b.txt', '--min-count', '3']\n"
+        "assert main([*terms, '--quiet', '-o', 'terms.tsv']) == 0\n"
+        "assert main(['vectors', 'train', 'a.cut', '-o', 'a.vec', '--dim', '8', '--quiet']) == 0\n"
+    )
+    outcome = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    assert {"words.tsv", "a.cut", "terms.tsv", "a.vec"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_without_numba_what_to_install_is_told(files, tmp_path):
+    code = "import sys; sys.modules['numba'] = None; from kexue.cli import main; sys.exit(main(sys.argv[1:]))"
+    outcome = subprocess.run(
+        [sys.executable, "-c", code, "words", "discover", "plain.txt"],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert outcome.returncode == 1
+    assert outcome.stderr == 'kexue: kexue words needs numba: pip install "kexue[words]"\n'
