@@ -136,66 +136,6 @@ class Cite:
         return OK
 
 
-@dataclass(frozen=True)
-class DataList:
-    """Known data sets: licence, size, and where each one is."""
-
-    data_dir: Path | None = None
-    """Folder where data sets are looked for first."""
-
-    def __call__(self) -> int:
-        from kexue.studies.listing import data_listing
-
-        print(data_listing(self.data_dir))
-        return OK
-
-
-@dataclass(frozen=True)
-class DataGet:
-    """Fetch a data set, or take it from a local file or folder; a broken fetch goes on where it stopped."""
-
-    name: tyro.conf.Positional[str]
-    """Name of the data set."""
-    source: Path | None = None
-    """A local file or folder to take it from."""
-    data_dir: Path | None = None
-    """Folder to put it in."""
-    accept_licence: bool = False
-    """Accept an unclear licence without being asked."""
-
-    def __call__(self) -> int:
-        from kexue.data import get
-        from kexue.progress import report_bytes
-
-        path = get(
-            self.name,
-            data_dir=self.data_dir,
-            source=self.source,
-            accept_licence=self.accept_licence or None,
-            confirm=_confirm if sys.stdin.isatty() else None,
-            progress=report_bytes(sys.stderr),
-        )
-        print(path)
-        return OK
-
-
-@dataclass(frozen=True)
-class DataCheck:
-    """Compare the data sets that are there with their checksums."""
-
-    names: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Names of data sets; all that are there if left out."""
-    data_dir: Path | None = None
-    """Folder where data sets are looked for first."""
-
-    def __call__(self) -> int:
-        from kexue.studies.listing import data_check
-
-        text, right = data_check(self.names, self.data_dir)
-        print(text)
-        return OK if right else FAILED
-
-
 _VERBS: dict[str, type | None] = {
     "list": List,
     "show": Show,
@@ -206,22 +146,12 @@ _VERBS: dict[str, type | None] = {
     "vectors": None,
     "cite": Cite,
 }
-_DATA_VERBS: dict[str, type] = {"list": DataList, "get": DataGet, "check": DataCheck}
 
-
-def _word_verbs(group: str) -> dict[str, type]:
-    verbs: dict[str, type] = importlib.import_module(f"kexue.commands.{group}").VERBS
-    return verbs
-
-
-# The verbs of each group, and what it is called with.
-_GROUPS: dict[str, tuple[Callable[[], dict[str, type]], str]] = {
-    "data": (lambda: _DATA_VERBS, "list | get NAME | check [NAME …]"),
-    "words": (lambda: _word_verbs("words"), "discover FILE … | segment FILE … | terms FILE … --general FILE …"),
-    "vectors": (
-        lambda: _word_verbs("vectors"),
-        "train FILE … | similar VECTORS WORD | related VECTORS WORD | analogy VECTORS A B C",
-    ),
+# What the verbs of each group in kexue.commands are called with.
+_GROUPS = {
+    "data": "list | get NAME | check [NAME …]",
+    "words": "discover FILE … | segment FILE … | terms FILE … --general FILE …",
+    "vectors": "train FILE … | similar VECTORS WORD | related VECTORS WORD | analogy VECTORS A B C",
 }
 
 _HELP = """\
@@ -435,11 +365,6 @@ def _as_preset(run: Run) -> bool:
     return run.config == plain(dataclasses.asdict(preset))
 
 
-def _confirm(question: str) -> bool:
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
 # -- the way in
 
 
@@ -456,11 +381,10 @@ def _dispatch(words: Sequence[str]) -> int:
     if verb == "run":
         return _run(words[1:])
     if verb in _GROUPS:
-        verbs, usage = _GROUPS[verb]
         if len(words) < 2 or words[1] in ("-h", "--help"):
-            print(f"usage: kexue {verb} {usage}        (kexue {verb} VERB --help says more)")
+            print(f"usage: kexue {verb} {_GROUPS[verb]}        (kexue {verb} VERB --help says more)")
             return OK if len(words) > 1 else WRONG_WORDS
-        table = verbs()
+        table: dict[str, type] = importlib.import_module(f"kexue.commands.{verb}").VERBS
         inner = _nearest(words[1], table, f"{verb} verb")
         with _plain_failures():
             return _call(table[inner], words[2:], f"kexue {verb} {inner}")
@@ -489,7 +413,7 @@ def _plain_failures() -> Iterator[None]:
     """What parts say of wrong input and of missing words is one line, as all failures are."""
     try:
         yield
-    except CallError:
+    except (CallError, UnknownDataSetError):
         raise
     except (ValueError, KeyError, MemoryError) as error:
         raise PartError(error.args[0] if error.args else "out of memory") from error

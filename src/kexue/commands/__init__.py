@@ -1,4 +1,4 @@
-"""Commands for raw text: words and word vectors from the command line."""
+"""Groups of commands: data sets, words of raw text, word vectors."""
 
 from __future__ import annotations
 
