@@ -173,7 +173,7 @@ WRONG = [
     ("lst", "there is no verb 'lst'; did you mean 'list'?"),
     ("rn maxent", "did you mean 'run'?"),
     ("--versoin", "there is no verb '--versoin'"),
-    ("xyzzy", "there are list, show, run, report, data, cite"),
+    ("xyzzy", "there are list, show, run, report, data, words, vectors, cite"),
     ("data lst", "there is no data verb 'lst'; did you mean 'list'?"),
     ("data xyzzy", "there are list, get, check"),
     ("data get mnst-10k", "mnist-10k"),
