@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kexue.cli import main
-from kexue.data import digits
+from kexue.data import digits, generated_text
 
 ROOT = Path(__file__).parents[1]
 READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
@@ -22,7 +22,7 @@ def blocks(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", READMES, ids=lambda path: path.name)
 def test_parts_in_three_lines_each_and_a_loop(path, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    *found, loop = blocks(path)
+    *found, words, loop = blocks(path)
     assert len(found) == 4
     results, models = {}, []
     torch.manual_seed(0)
@@ -31,6 +31,9 @@ def test_parts_in_three_lines_each_and_a_loop(path, capsys, monkeypatch, tmp_pat
         exec(compile(block, path.name, "exec"), results)
         models.append(results.get("model"))
     assert results["samples"].shape == (16, 64)
+    (tmp_path / "reviews.txt").write_text("\n".join(generated_text(20_000).texts), encoding="utf-8")
+    assert len(words.splitlines()) <= 3
+    exec(compile(words, path.name, "exec"), results)
     for _ in range(2):
         exec(compile(loop.replace("steps=1500", "steps=15"), path.name, "exec"), results)
         assert results["trainer"].step_number == 15
@@ -43,6 +46,7 @@ def test_parts_in_three_lines_each_and_a_loop(path, capsys, monkeypatch, tmp_pat
     test = digits(split="test")
     assert round(100 * models[1].score(test.images, test.labels), 1) == 96.7
     printed = capsys.readouterr().out
+    assert "solidity" in printed
     assert float(re.search(r"tensor\((2\.\d+)\)", printed)[1]) == pytest.approx(2.84, abs=0.1)
 
 
