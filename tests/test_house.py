@@ -21,7 +21,19 @@ from kexue.studies import built, load_study
 SOURCE = Path(kexue.__file__).parent
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if "templates" not in path.parts)
 # Rooms of parts, which people take home: their docstrings have sources and examples.
-PARTS = ("probability", "estimators", "nn", "optim", "metrics", "generative", "words", "language")
+PARTS = (
+    "probability",
+    "estimators",
+    "nn",
+    "optim",
+    "metrics",
+    "generative",
+    "words",
+    "language",
+    "interpret",
+    "decoding",
+    "attention",
+)
 
 
 def name_of(path: Path) -> str:

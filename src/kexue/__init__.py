@@ -10,7 +10,8 @@ __all__ = ["__version__"]
 __version__ = "0.1.0.dev0"
 
 _ROOMS = frozenset(
-    "data estimators generative language metrics nn optim plots probability report runs studies training words".split()
+    "attention data decoding estimators generative interpret language metrics nn optim plots probability report runs"
+    " studies training words".split()
 )
 
 

@@ -92,12 +92,64 @@ ROWS = [
     Row("probability.entropy.mutual_information", lambda: (_table(),), (TABLE,)),
     Row("probability.knn.knn_entropy", lambda: (_noise(12, 2),), options={"k": 2}),
     Row(
+        "probability.entropy_normalization.entropy_normalize",
+        lambda: (_p(),),
+        (_corner([0.5, 0.3, 0.2, 0.0]),),
+        options={"target": 1.0},
+    ),
+    Row(
+        "probability.entropy_normalization.entropy_normalize_logits",
+        lambda: (_noise(5),),
+        (_corner([-torch.inf, 1e4, 1.0, 0.0]),),
+        options={"target": 1.0},
+    ),
+    Row("probability.entropy_normalization.entropy_exponent", lambda: (_noise(5),), options={"target": 1.0}),
+    *(
+        Row(
+            f"decoding.stopping.consistent_{name}",
+            lambda: (_noise(5),),
+            options={name: value, "eos_id": 3, "filter_value": -9.0},
+            unchecked={},
+        )
+        for name, value in (("top_k", 2), ("top_p", 0.5))
+    ),
+    Row("decoding.sampling.constant_entropy_logits", lambda: (_noise(5),), options={"target_entropy": 1.0}),
+    Row(
         "probability.likelihoods.log_mean_exp",
         lambda: (_noise(5),),
         (_corner([-torch.inf, 1e4, 0.0]), _corner([-torch.inf, -torch.inf])),
         unchecked={},
     ),
     Row("probability.likelihoods.bits_per_dim", lambda: (_noise(5),), options={"dims": 64, "levels": 17}, unchecked={}),
+    Row(
+        "attention.scale.softmax_sensitivity",
+        lambda: (_noise(5),),
+        (_corner([-torch.inf, 1e4, 1.0]), _corner([0.0, 0.0, -200.0]), _corner([-torch.inf, -torch.inf])),
+        unchecked={},
+    ),
+    Row("attention.scale.optimal_scale", lambda: (_noise(5).exp() + 2,), unchecked={}),
+    Row(
+        "attention.scale.optimal_scale",
+        lambda: (_noise(5).exp() + 2,),
+        options={"distribution": "cosine", "head_dim": 16},
+        unchecked={},
+    ),
+    Row(
+        "attention.length.softmax_entropy",
+        lambda: (_noise(5),),
+        (_corner([-torch.inf, 1e4, 1.0]), _corner([0.0, 0.0, -200.0]), _corner([-torch.inf, -torch.inf])),
+        options={"scale": 0.7},
+        unchecked={},
+    ),
+    Row("attention.length.scale_for_entropy", lambda: (_noise(5),), options={"entropy": 1.0}, unchecked={}),
+    Row("attention.length.length_factor", lambda: (_noise(5).exp() + 2,), (_corner([0.0, 1.0]),), unchecked={}),
+    Row(
+        "attention.length.length_factor",
+        lambda: (_noise(5).exp() + 2,),
+        (_corner([0.0, 1.0, 2.0]),),
+        options={"law": "sphere", "head_dim": 16, "base_length": 4},
+        unchecked={},
+    ),
     *(
         Row(f"probability.gaussian.{name}", laws, corners, options=options, broadcasts=True)
         for name, corners in (

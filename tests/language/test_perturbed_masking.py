@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -300,6 +303,72 @@ def test_processes_share_the_sentences(tokenizer, monkeypatch, count):
     assert len(model.seen) == shown  # together they did the work of one
     for F, G in zip(found, expected, strict=True):
         np.testing.assert_allclose(F, G, atol=1e-5)
+
+
+TWO = """
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+
+from kexue.language import impact_matrix
+from kexue.training.process import accelerator
+from kexue.training.reduction import process_count, process_rank
+
+torch.set_num_threads(1)
+words = ["[PAD]", "[UNK]", "[MASK]", *"abcdefgh"]
+plain = Tokenizer(models.WordLevel({word: k for k, word in enumerate(words)}, unk_token="[UNK]"))
+plain.pre_tokenizer = pre_tokenizers.Whitespace()
+tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, pad_token="[PAD]", mask_token="[MASK]")
+torch.manual_seed(0)
+config = BertConfig(vocab_size=11, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
+                    initializer_range=0.5)
+model = BertForMaskedLM(config)
+assert accelerator().num_processes == process_count()
+shown = []
+model.get_input_embeddings().register_forward_pre_hook(lambda _, arguments: shown.append(len(arguments[0])))
+sentences = [list("abcde"), list("ha"), [], ["c"], list("fgabhcd"), list("ha")]
+for metric in ("euclidean", "kl"):
+    found = impact_matrix(model, tokenizer, sentences, metric=metric)
+    np.savez(Path(sys.argv[1]) / f"{metric}-{process_rank()}.npz", *found)
+print(sum(shown))
+"""
+
+
+def test_two_real_processes(tmp_path):
+    """Under torchrun each computes a part, and all have the whole, as one process alone."""
+    if not torch.distributed.is_gloo_available():
+        pytest.skip("this torch has no gloo")
+    (tmp_path / "two.py").write_text(TWO, encoding="utf-8")
+    loopback = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
+    shown, found = {}, {}
+    for count, launcher in ((1, []), (2, ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"])):
+        out = tmp_path / str(count)
+        out.mkdir()
+        outcome = subprocess.run(
+            [sys.executable, *launcher, "two.py", str(out)],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1", **loopback},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=300,
+        )
+        assert outcome.returncode == 0, outcome.stderr[-3000:]
+        shown[count] = [int(line) for line in outcome.stdout.split()]
+        found[count] = {path.name: list(np.load(path).values()) for path in sorted(out.glob("*.npz"))}
+    (alone,), both = shown[1], shown[2]
+    assert sum(both) == alone == 2 * (15 + 3 + 28)
+    assert min(both) > 0
+    for metric in ("euclidean", "kl"):
+        expected = found[1][f"{metric}-0.npz"]
+        assert [F.shape for F in expected] == [(n, n) for n in (5, 2, 0, 1, 7, 2)]
+        for rank in (0, 1):
+            for F, G in zip(found[2][f"{metric}-{rank}.npz"], expected, strict=True):
+                np.testing.assert_allclose(F, G, atol=1e-5)
 
 
 def test_nothing_to_do(tokenizer, bert):

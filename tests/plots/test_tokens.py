@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kexue.plots import COLORS, coloured_tokens, escape
-from kexue.plots.tokens import check_lang, full_scale, tint
+from kexue.plots import COLORS, coloured_tokens, coloured_tokens_ansi, escape
+from kexue.plots.tokens import check_lang, full_scale, tint, visible
 
 
 class Page(HTMLParser):
@@ -119,6 +119,43 @@ def test_characters_that_would_act_on_their_neighbours_are_told_by_number():
     assert page.text == "U+202ExU+200BU+D800U+0000"
 
 
+def test_ordinary_spaces_may_stay_what_they_are():
+    answer = coloured_tokens(["a  b", "\t", "\n"], np.zeros(3), spaces=False)
+    assert Page(answer).text == "a  b⇥↵"
+    assert "white-space:pre-wrap" in answer
+    assert "white-space" not in coloured_tokens(["a b"], [0.0])
+
+
+def test_a_terminal_shows_the_same_colours():
+    answer = coloured_tokens_ansi(["我", " 喜", "欢\n", "x", ""], [0.5, -1.0, 0.0, 1.0, 1.0])
+    assert re.findall(r"48;2;(\d+;\d+;\d+)m(.)", answer) == [
+        ("197;217;244", "我"),
+        ("232;163;128", " "),
+        ("139;178;232", "x"),
+    ]
+    assert re.sub(r"\x1b\[[0-9;]*m", "", answer) == "我 喜欢\nx"
+    assert answer.count("\x1b[0m") == 3
+    assert coloured_tokens_ansi(["a"], [1.0], scale=2.0) == coloured_tokens_ansi(["a", "b"], [0.5, 1.0]).removesuffix(
+        coloured_tokens_ansi(["b"], [1.0])
+    )
+
+
+@given(st.lists(st.text(st.characters()), min_size=1, max_size=6))
+def test_no_text_steers_the_terminal(tokens):
+    answer = coloured_tokens_ansi(tokens, np.linspace(-1, 1, len(tokens)))
+    left = re.sub(r"\x1b\[(38;2;0;0;0;48;2;\d+;\d+;\d+|0)m", "", answer)
+    assert not any(unicodedata.category(character)[0] == "C" for character in left.replace("\n", ""))
+    assert visible("".join(tokens)).replace("↵", "") in left.replace("\n", "").replace("↵", "")
+
+
+def test_a_terminal_can_be_read_on_every_tint():
+    for score in (-1.0, 1.0):
+        parts = [
+            int(part) for part in re.search(r"48;2;(\d+);(\d+);(\d+)m", coloured_tokens_ansi(["a"], [score])).groups()
+        ]
+        assert (luminance(parts) + 0.05) / 0.05 >= 4.5
+
+
 @pytest.mark.parametrize(("special", "framed"), [(None, ["[CLS]", "<eos>", "<|end|>"]), (["[a]"], ["[a]"]), ([], [])])
 def test_special_tokens_are_framed(special, framed):
     tokens = ["[CLS]", "[a]", "<eos>", "<|end|>", "<", "a < b", "好"]
@@ -155,3 +192,6 @@ def test_any_text_is_safe_to_paste(tokens):
 def test_wrong_input_is_refused(tokens, scores, options, error, message):
     with pytest.raises(error, match=message):
         coloured_tokens(tokens, scores, **options)
+    if "lang" not in options:
+        with pytest.raises(error, match=message):
+            coloured_tokens_ansi(tokens, scores, **options)

@@ -87,6 +87,9 @@ def test_decoders_find_the_best_tree_of_six_words():
         scores = rng.standard_normal((6, 6))
         assert total(scores, eisner(scores)) == pytest.approx(max(total(scores, h) for h in crossing_free))
         assert total(scores, chu_liu_edmonds(scores)) == pytest.approx(max(total(scores, h) for h in everything))
+        both = (scores + scores.T) / 2
+        edges = max_spanning_tree(scores)
+        assert sum(both[i, j] for i, j in edges) == pytest.approx(max(total(both, h) for h in everything))
 
 
 @pytest.mark.parametrize("n", range(1, 6))

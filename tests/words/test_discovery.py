@@ -183,7 +183,7 @@ def assert_identical(one, other):
 
 
 @given(DOCUMENTS, st.integers(2, 5), st.integers(1, 4), THRESHOLDS, st.sampled_from(["longest", "all_orders"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_solid_words_are_those_by_hand(documents, n, min_count, min_pmi, backfilter):
     documents = [*documents, "中"]
     found = WordDiscoverer(max_n=n, min_count=min_count, min_pmi=min_pmi, backfilter=backfilter).fit(documents)
@@ -213,7 +213,7 @@ def test_free_words_are_those_by_hand(documents, n, min_count, min_pmi, min_entr
 
 
 @given(DOCUMENTS, st.sampled_from([1e-7, 0.01, 0.05, 0.2]), st.floats(-1, 2))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_adjacent_words_are_those_by_hand(documents, min_prob, min_pmi):
     documents = [*documents, "中"]
     found = WordDiscoverer("adjacent", min_prob=min_prob, min_pmi=min_pmi).fit(documents)
@@ -234,7 +234,7 @@ def test_adjacent_words_are_those_by_hand(documents, min_prob, min_pmi):
     st.integers(1, 30),
     st.sampled_from([0, 1, 3]),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_blocks_files_and_hashes_change_no_bit(documents, method, backfilter, min_count, limit, block, hash_bits):
     documents = [*documents, "".join(map(chr, range(0x4E00, 0x4E80))) + "ababab" * 30]
     arguments = {"min_count": min_count, "min_pmi": 0.3, "min_entropy": 0.1, "backfilter": backfilter}

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kexue.words.packed_keys import branching_entropy, fill_slots, reverse_grams, scatter_keys
+from kexue.words.packed_keys import branching_entropy, fill_slots, reverse_grams, scatter_keys, sort_keys
 
 
 @given(st.integers(1, 21), st.integers(1, 40), st.data())
@@ -52,3 +52,13 @@ def test_scattering_keeps_the_keys_of_a_part_together():
         assert out[begin:end].tolist() == expected.tolist()
         begin = end
     assert begin == len(keys)
+
+
+@given(st.integers(1, 64), st.integers(0, 300), st.integers(0, 2**32))
+@settings(max_examples=80, deadline=None)
+def test_keys_of_any_width_are_sorted(bits, size, seed):
+    keys = np.random.default_rng(seed).integers(0, 2**bits, size, np.uint64, endpoint=False)
+    keys[: size // 3] = keys[:1]  # many of them equal
+    expected = np.sort(keys)
+    sort_keys(keys, bits, np.empty(size + 5, np.uint64))
+    assert keys.tolist() == expected.tolist()

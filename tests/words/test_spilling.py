@@ -32,7 +32,7 @@ def test_files_grow_and_go(tmp_path, monkeypatch):
         scratch.append("a", np.arange(3, 5, dtype=np.uint64))
         assert scratch.read("a", np.uint64).tolist() == [0, 1, 2, 3, 4]
         assert scratch.read("a", np.uint64, 1, 2).tolist() == [1, 2]
-        scratch.remove("a")
+        assert scratch.take("a", np.uint64).tolist() == [0, 1, 2, 3, 4]
         scratch.remove("a")
         assert len(scratch.read("a", np.uint64)) == 0
     assert not list(tmp_path.iterdir())

@@ -10,6 +10,7 @@ from kexue.data.images import load_images
 from kexue.data.location import FileCheck, Location, check, data_folders, describe, fingerprint, locate, user_folder
 from kexue.data.sets import DataError, DataFile, DataSet, UnknownDataSetError, known_set, known_sets
 from kexue.data.stacked_digits import StackedDigits, stacked_digits
+from kexue.data.stdlib_text import stdlib_bytes, stdlib_files
 from kexue.data.texts import bags_of_words, observed_pairs, synthetic_bags_of_words
 from kexue.data.toy_2d import Modes, toy_2d, toy_2d_entropy, toy_2d_log_prob, toy_2d_modes
 
@@ -46,6 +47,8 @@ __all__ = [
     "locate",
     "observed_pairs",
     "stacked_digits",
+    "stdlib_bytes",
+    "stdlib_files",
     "synthetic_bags_of_words",
     "toy_2d",
     "toy_2d_entropy",

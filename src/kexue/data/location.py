@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from kexue.data.sets import DataError, DataFile, DataSet, checksum_of, known_set, known_sets
+from kexue.data.stdlib_text import stdlib_files
 
 __all__ = [
     "FileCheck",
@@ -322,7 +323,8 @@ def fingerprint(dataset: str, data_dir: str | os.PathLike[str] | None = None) ->
     Parameters
     ----------
     dataset : str
-        Name of a known set, or a folder; ``"generated"`` for what a study makes itself, from its configuration.
+        Name of a known set, or a folder; ``"generated"`` for what a study makes itself, from its configuration;
+        ``"stdlib"`` for the source of Python's standard library.
     data_dir : path or None
         The folder to look in first.
 
@@ -345,6 +347,8 @@ def fingerprint(dataset: str, data_dir: str | os.PathLike[str] | None = None) ->
     """
     if dataset == "generated":
         return _digest([])
+    if dataset == "stdlib":
+        return _digest((path.name, checksum_of(path)) for path in stdlib_files())
     if not dataset or dataset in {data.name for data in known_sets()}:
         location = locate(dataset, data_dir)
         data = location.dataset

@@ -7,7 +7,7 @@ from kexue.plots.densities import density_2d
 from kexue.plots.heat_maps import heat_map, heat_map_html
 from kexue.plots.images import codes_between, image_grid, interpolation, nearest_images
 from kexue.plots.style import COLORS, INK, encode, panels, style
-from kexue.plots.tokens import coloured_tokens, escape
+from kexue.plots.tokens import coloured_tokens, coloured_tokens_ansi, escape
 
 __all__ = [
     "COLORS",
@@ -15,6 +15,7 @@ __all__ = [
     "codes_against_normal",
     "codes_between",
     "coloured_tokens",
+    "coloured_tokens_ansi",
     "density_2d",
     "encode",
     "escape",

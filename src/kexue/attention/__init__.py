@@ -1,0 +1,34 @@
+"""The scale of attention, by its gradient and by its entropy over any length, and functions for transformers."""
+
+from kexue.extras import require
+
+require("torch", "torch", "kexue.attention")
+
+from kexue.attention.length import (  # noqa: E402
+    LearnableLengthScale,
+    enable_length_scaling,
+    length_factor,
+    length_scaled_attention,
+    length_score_mod,
+    scale_for_entropy,
+    softmax_entropy,
+)
+from kexue.attention.register import AttentionChange, change_attention, register_attention  # noqa: E402
+from kexue.attention.scale import ScaleFit, fit_scale, optimal_scale, softmax_sensitivity  # noqa: E402
+
+__all__ = [
+    "AttentionChange",
+    "LearnableLengthScale",
+    "ScaleFit",
+    "change_attention",
+    "enable_length_scaling",
+    "fit_scale",
+    "length_factor",
+    "length_scaled_attention",
+    "length_score_mod",
+    "optimal_scale",
+    "register_attention",
+    "scale_for_entropy",
+    "softmax_entropy",
+    "softmax_sensitivity",
+]

@@ -1,0 +1,8 @@
+"""What made a model predict what it predicts: the shares of its inputs, and of the tokens of a text."""
+
+from __future__ import annotations
+
+from kexue.interpret.integrated_gradients import Attribution, attribution_heatmap, integrated_gradients
+from kexue.interpret.text import TextAttribution, explain_text
+
+__all__ = ["Attribution", "TextAttribution", "attribution_heatmap", "explain_text", "integrated_gradients"]
