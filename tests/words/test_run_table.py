@@ -23,7 +23,8 @@ def add(table, strings, counts=None):
 
 
 def contents(table, minimum=1):
-    strings, counts = table.strings(minimum)
+    text, counts = table.strings(minimum)
+    strings = text.split("\n")[:-1]
     assert len(set(strings)) == len(strings)
     return dict(zip(strings, counts.tolist(), strict=True))
 

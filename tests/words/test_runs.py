@@ -43,8 +43,8 @@ def counted_runs(segments, cutting, sizes):
         counter.cut(piece)
     found = {chr(point): int(counter.singles[point]) for point in np.flatnonzero(counter.singles)}
     found |= {gram: int(count) for gram, count in zip(cutting.grams, counter.grams, strict=True) if count}
-    strings, counts = counter.longer.strings(1)
-    return counter.runs, found | dict(zip(strings, counts.tolist(), strict=True))
+    text, counts = counter.longer.strings(1)
+    return counter.runs, found | dict(zip(text.split("\n")[:-1], counts.tolist(), strict=True))
 
 
 @given(SEGMENTS, GRAMS, st.booleans(), st.sampled_from([5, 10**6]), st.lists(st.integers(1, 9), max_size=40))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kexue.compilation import compiled
+from kexue.extras import require
 from kexue.words.ngram_table import NgramTable
 from kexue.words.trie import Trie, code_points
+
+if TYPE_CHECKING:
+    import polars
 
 __all__: list[str] = []
 
@@ -35,27 +40,29 @@ def joined_pairs(ngrams: NgramTable, letters: int, pairs: int, min_prob: float, 
     return strings
 
 
-def without_redundant(words: list[str], counts: Ints) -> dict[str, int]:
+def without_redundant(words: polars.DataFrame) -> polars.DataFrame:
     r"""The words that are worth their place: longer ones first, each against the best cut by the others.
 
     A word w of \|w\| letters goes, and its count is added to each part k of its best cut, if
     :math:`\log p_w - \sum \log p_k < |w| - 1`. Probabilities are shares of the sum of all counts when w is visited. A
     letter that is no word has :math:`\log p = -100 - \log \text{total}`, and is one once it is a part.
     """
-    if not words:
-        return {}
-    count_of = dict.fromkeys("".join(words), 0) | dict(zip(words, counts.tolist(), strict=True))
-    ordered = sorted(count_of)
-    ordered.sort(key=len, reverse=True)  # which leaves those of one length in their order
-    left = np.fromiter(map(count_of.__getitem__, ordered), np.int64, len(ordered))
-    trie = Trie(ordered)
-    lengths = np.fromiter(map(len, ordered), np.int64, len(ordered))
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    pl = require("polars", "words", "WordDiscoverer")
+    present = np.unique(code_points("".join(words["word"].to_list())))
+    letters = pl.DataFrame({"word": pl.Series([chr(point) for point in present], dtype=pl.String)})
+    absent = letters.join(words, on="word", how="anti").with_columns(count=pl.lit(0, pl.Int64))
+    ordered = pl.concat([words, absent]).sort(
+        [pl.col("word").str.len_chars(), "word"], descending=[True, False], maintain_order=False
+    )
+    strings, counts = ordered["word"].to_list(), ordered["count"].to_numpy().copy()
+    if not strings:
+        return words
+    trie = Trie(strings)
+    offsets = np.concatenate([[0], np.cumsum(ordered["word"].str.len_chars().to_numpy(), dtype=np.int64)])
     nodes_at = np.empty(offsets[-1], np.int32)
-    links = _suffix_words(trie.symbols_of(code_points("".join(ordered))), offsets, trie.nodes, trie.size, nodes_at)
-    _remove_redundant(offsets, nodes_at, links, trie.nodes[:, 2].copy(), left, int(counts.sum()))
-    kept = np.flatnonzero(left)
-    return dict(zip((ordered[k] for k in kept.tolist()), left[kept].tolist(), strict=True))
+    links = _suffix_words(trie.symbols_of(code_points("".join(strings))), offsets, trie.nodes, trie.size, nodes_at)
+    _remove_redundant(offsets, nodes_at, links, trie.nodes[:, 2].copy(), counts, int(counts.sum()))
+    return ordered.with_columns(count=pl.Series(counts)).filter(pl.col("count") > 0)
 
 
 @compiled

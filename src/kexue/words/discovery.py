@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kexue.extras import require
 from kexue.progress import Progress
@@ -214,7 +213,9 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
                     found = self._bounded(ngrams, thresholds)
         listed = found.sort(["count", "word"], descending=[True, False])
         self.lexicon_: dict[str, int] = dict(zip(listed["word"].to_list(), listed["count"].to_list(), strict=True))
-        self.vocabulary_ = {word: count for word, count in self.lexicon_.items() if word not in known}
+        self.vocabulary_ = dict(self.lexicon_)
+        for word in known & self.vocabulary_.keys():
+            del self.vocabulary_[word]
         table = found if self.method == "boundary" else listed
         self.table_ = table.filter([word not in known for word in table["word"].to_list()]) if known else table
         if ngrams is not None:
@@ -289,7 +290,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         longest = coded.letters // self.min_count
         cutting = Cutting(grams, self.max_n, self.backfilter == "all_orders", longest)
         found = count_runs(coded, cutting, lambda runs: self.min_count, progress)
-        return _with_statistics(found.words, found.counts, ngrams)
+        return _with_statistics(found, ngrams)
 
     def _bounded(self, ngrams: NgramTable, thresholds: list[float]) -> polars.DataFrame:
         """Solid n-grams that many different letters come before and after."""
@@ -307,14 +308,17 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         grams = joined_pairs(ngrams, coded.letters, pairs, float(self.min_prob), min_pmi)
         cutting = Cutting(grams, 2, False, coded.letters)
         found = count_runs(coded, cutting, lambda runs: smallest_above(self.min_prob, runs), progress)
-        kept = without_redundant(found.words, found.counts)
-        return _with_statistics(list(kept), np.array(list(kept.values()), np.int64), ngrams)
+        return _with_statistics(without_redundant(found), ngrams)
 
 
-def _with_statistics(words: list[str], counts: NDArray[np.int64], ngrams: NgramTable) -> polars.DataFrame:
+def _with_statistics(words: polars.DataFrame, ngrams: NgramTable) -> polars.DataFrame:
     """What is known of the words beside their counts."""
     pl = require("polars", "words", "WordDiscoverer")
-    return ngrams.statistics(words).rename({"ngram": "word"}).with_columns(count=pl.Series(counts))
+    words = words.with_columns(length=pl.col("word").str.len_chars().cast(pl.Int64)).select("word", "length", "count")
+    short, longer = words.filter(pl.col("length") <= ngrams.n), words.filter(pl.col("length") > ngrams.n)
+    floats = ngrams.statistics(short["word"].to_list()).select("solidity", "left_entropy", "right_entropy")
+    unknown = [pl.lit(math.nan, pl.Float64).alias(name) for name in floats.columns]
+    return pl.concat([short.hstack(floats), longer.with_columns(unknown)])
 
 
 def _thresholds(min_pmi: Any, n: int, *, pairs: bool) -> list[float]:

@@ -66,12 +66,12 @@ class RunTable:
         _write_records(self._letters, self._begins, self._counts, part_of, places, out)
         return np.split(out, ends[:-1])
 
-    def strings(self, minimum: int) -> tuple[list[str], Ints]:
-        """The strings that are counted at least so often, and their counts."""
+    def strings(self, minimum: int) -> tuple[str, Ints]:
+        """The strings that are counted at least so often, each with a line feed behind it, and their counts."""
         kept = np.flatnonzero(self._counts[: self._size] >= minimum)
-        text = self._letters[: self._begins[self._size]].tobytes().decode("utf-32-le")
-        begins, ends = self._begins[kept].tolist(), self._begins[kept + 1].tolist()
-        return [text[begin:end] for begin, end in zip(begins, ends, strict=True)], self._counts[kept]
+        out = np.empty(int((self._begins[kept + 1] - self._begins[kept] + 1).sum()), np.uint32)
+        _join(self._letters, self._begins, kept, out)
+        return out.tobytes().decode("utf-32-le"), self._counts[kept]
 
     def _grow(self, length: int) -> None:
         """Room for a string of that length, and for twice as much as there is."""
@@ -149,6 +149,17 @@ def _fill(hashes: UInts, size: int, slots: Points) -> None:
         while slots[at] != 0:
             at = (at + np.uint64(1)) & mask
         slots[at] = k + 1
+
+
+@compiled
+def _join(letters: Points, begins: Ints, kept: Ints, out: Points) -> None:
+    at = 0
+    for k in kept:
+        for i in range(begins[k], begins[k + 1]):
+            out[at] = letters[i]
+            at += 1
+        out[at] = 0x0A
+        at += 1
 
 
 @compiled

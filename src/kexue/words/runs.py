@@ -5,12 +5,13 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kexue.compilation import compiled
+from kexue.extras import require
 from kexue.progress import Progress
 from kexue.words.cluster import ClusterText
 from kexue.words.coded_corpus import CodedCorpus
@@ -19,11 +20,14 @@ from kexue.words.spilling import CodedText, Scratch
 from kexue.words.stages import Stage
 from kexue.words.trie import Trie
 
+if TYPE_CHECKING:
+    import polars
+
 __all__: list[str] = []
 
 Ints = NDArray[np.int64]
 Points = NDArray[np.uint32]
-Found = tuple[list[str], Ints]
+Found = tuple[str, Ints]  # strings with line feeds behind them, and their counts
 
 _PARTS = 256  # files that longer runs are spread over where they do not fit
 _NONE = np.iinfo(np.int64).max
@@ -86,19 +90,11 @@ class RunCounter:
         self._waiting = points[done:]
 
 
-@dataclass(frozen=True)
-class RunCounts:
-    """How often the runs occur that are kept."""
-
-    words: list[str]
-    counts: Ints
-    runs: int  # of all lengths, kept or not
-
-
 def count_runs(
     coded: CodedCorpus, cutting: Cutting, smallest: Callable[[int], int], progress: Progress | None = None
-) -> RunCounts:
-    """The runs that are kept and occur at least ``smallest(runs)`` times, where ``runs`` is the number of all runs."""
+) -> polars.DataFrame:
+    """Columns word and count of the runs that are kept and occur at least ``smallest(number of all runs)`` times."""
+    pl = require("polars", "words", "WordDiscoverer")
     counter = RunCounter(cutting)
     with Stage(progress, "cutting", coded.size) as stage:
         if isinstance(coded.text, ClusterText):
@@ -107,12 +103,14 @@ def count_runs(
             longer = _cut_here(coded, coded.text, counter, smallest, stage)
         minimum = smallest(counter.runs)
         singles, grams = np.flatnonzero(counter.singles >= minimum), np.flatnonzero(counter.grams >= minimum)
-        words = [chr(point) for point in singles.tolist()] + [cutting.grams[k] for k in grams.tolist()]
+        short = [chr(point) for point in singles.tolist()] + [cutting.grams[k] for k in grams.tolist()]
+        words = [pl.Series("word", short, dtype=pl.String)]
         counts = [counter.singles[singles], counter.grams[grams]]
-        for strings, string_counts in longer:
-            words += strings
-            counts.append(string_counts)
-    return RunCounts(words, np.concatenate(counts), counter.runs)
+        for text, string_counts in longer:
+            if text:  # of which polars cuts the strings out
+                words.append(pl.Series("word", [text[:-1]]).str.split("\n").explode(empty_as_null=False))
+                counts.append(string_counts)
+    return pl.DataFrame([pl.concat(words), pl.Series("count", np.concatenate(counts))])
 
 
 def _cut_here(
