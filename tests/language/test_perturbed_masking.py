@@ -334,7 +334,7 @@ sentences = [list("abcde"), list("ha"), [], ["c"], list("fgabhcd"), list("ha")]
 for metric in ("euclidean", "kl"):
     found = impact_matrix(model, tokenizer, sentences, metric=metric)
     np.savez(Path(sys.argv[1]) / f"{metric}-{process_rank()}.npz", *found)
-print(sum(shown))
+(Path(sys.argv[1]) / f"shown-{process_rank()}").write_text(str(sum(shown)), encoding="utf-8")
 """
 
 
@@ -358,7 +358,7 @@ def test_two_real_processes(tmp_path):
             timeout=300,
         )
         assert outcome.returncode == 0, outcome.stderr[-3000:]
-        shown[count] = [int(line) for line in outcome.stdout.split()]
+        shown[count] = [int(path.read_text(encoding="utf-8")) for path in out.glob("shown-*")]
         found[count] = {path.name: list(np.load(path).values()) for path in sorted(out.glob("*.npz"))}
     (alone,), both = shown[1], shown[2]
     assert sum(both) == alone == 2 * (15 + 3 + 28)
