@@ -92,38 +92,27 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     StorageError
         If the disk refuses; the message names the file and the reason.
     """
-    temporary = None
+    temporary, inside = None, False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
         with os.fdopen(handle, "wb") as file:
-            try:
-                yield file
-            except OSError as error:
-                if error.filename is not None:  # of another file, which the block opened
-                    raise _OfAnotherFile(error) from error
-                raise
+            inside = True
+            yield file
+            inside = False
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes private files; runs are to be read by whoever may read the folder.
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except _OfAnotherFile as other:
-        raise other.error from None
     except OSError as error:
+        if inside and error.filename is not None:  # of another file, which the block opened
+            raise
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-
-
-class _OfAnotherFile(Exception):
-    """An error of the block that has nothing to do with the file that is written."""
-
-    def __init__(self, error: OSError) -> None:
-        super().__init__()
-        self.error = error
 
 
 def write_bytes(path: Path, content: bytes) -> None:

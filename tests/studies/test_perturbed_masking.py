@@ -79,7 +79,7 @@ def saved_model(folder, texts, words=(), head=True):
 def treebanks(monkeypatch):
     """Some sentences in the place of the treebanks, which the tests do without."""
     for module in (pretrained, perturbed_masking_words):
-        monkeypatch.setattr(module, "treebank_words", lambda record: CHINESE)
+        monkeypatch.setattr(module, "treebank_words", lambda name, data_dir: CHINESE)
     monkeypatch.setattr(pretrained, "_english_sentences", lambda config, record: ENGLISH)
     monkeypatch.setattr(pretrained, "_bracketed", lambda config, record: [(t, pretrained._leaves(t)) for t in TREES])
 
@@ -240,7 +240,7 @@ def test_the_treebanks(tmp_path):
     trees = pretrained._bracketed(config, record)
     assert len(trees) == 20
     assert all(5 <= len(leaves) <= 14 for _, leaves in trees)
-    chinese = perturbed_masking_words.treebank_words(record)
+    chinese = perturbed_masking_words.treebank_words(perturbed_masking_words.TREEBANK, record.data_dir)
     assert len(chinese) == 500
     words = [word for one in [*sentences, *(leaves for _, leaves in trees)] for word in one]
     texts = [*("".join(one) for one in chinese), pretrained.DEMO, "".join(words), "".join(words).lower()]

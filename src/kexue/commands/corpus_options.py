@@ -15,7 +15,7 @@ import tyro
 from kexue.progress import NullProgress, Progress, StandardErrorProgress
 from kexue.studies.runner import CallError
 
-__all__ = ["FileArguments", "Files", "Input", "Output", "byte_size", "corpus_of", "dask_client"]
+__all__ = ["FileArguments", "Files", "Input", "Output", "byte_size", "corpus_of", "dask_client", "lexicon_of"]
 
 Files = Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE ...", help_behavior_hint="")]
 """Names of files, as the words of an option."""
@@ -139,6 +139,24 @@ def corpus_of(names: Iterable[str]) -> list[Path | BinaryIO]:
     if not found:
         raise CallError("name at least one file, folder or pattern, or - for standard input")
     return found
+
+
+def lexicon_of(name: str) -> dict[str, int]:
+    """The words that an option names.
+
+    Parameters
+    ----------
+    name : str
+        "jieba", for the dictionary that the installed jieba brings, or a file of words.
+
+    Returns
+    -------
+    dict of str to int
+        Words and counts; see `kexue.words.word_lists.read_words`.
+    """
+    from kexue.words.word_lists import jieba_dictionary, read_words
+
+    return read_words(jieba_dictionary() if name == "jieba" else name)
 
 
 @contextlib.contextmanager

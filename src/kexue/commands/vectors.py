@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from kexue.commands.corpus_options import FileArguments, Input, corpus_of
+from kexue.commands.corpus_options import FileArguments, Input, corpus_of, lexicon_of
 from kexue.extras import require
 from kexue.studies.runner import CallError
 
@@ -56,14 +56,13 @@ class Train:
         from kexue.words.segmentation import Segmenter
         from kexue.words.segmented_corpus import SegmentedCorpus
         from kexue.words.vectors import PMIVectors
-        from kexue.words.word_lists import jieba_dictionary, read_words
 
         corpus = corpus_of(self.corpus)
         if self.output is None or self.output.suffix not in _ENDINGS:
             raise CallError(f"train needs a file to write: -o NAME with NAME ending in {', '.join(_ENDINGS)}")
         segmenter: Any = str.split
         if self.lexicon is not None:
-            segmenter = Segmenter(read_words(jieba_dictionary() if self.lexicon == "jieba" else self.lexicon))
+            segmenter = Segmenter(lexicon_of(self.lexicon))
         sentences = SegmentedCorpus(corpus, segmenter, encoding=self.reading.encoding, normalize=self.reading.normalize)
         model = PMIVectors(
             dim=self.fitting.dim,

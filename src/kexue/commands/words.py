@@ -9,7 +9,16 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from kexue.commands.corpus_options import FileArguments, Files, Input, Output, byte_size, corpus_of, dask_client
+from kexue.commands.corpus_options import (
+    FileArguments,
+    Files,
+    Input,
+    Output,
+    byte_size,
+    corpus_of,
+    dask_client,
+    lexicon_of,
+)
 from kexue.extras import require
 from kexue.studies.runner import CallError
 
@@ -187,11 +196,9 @@ class Segment(Output):
                 "segment needs words: --lexicon FILE, as kexue words discover writes it, or --lexicon jieba"
             )
         from kexue.words.segmentation import Segmenter
-        from kexue.words.word_lists import jieba_dictionary, read_words
 
         corpus = corpus_of(self.corpus)
-        words = read_words(jieba_dictionary() if self.lexicon == "jieba" else self.lexicon)
-        segmenter = Segmenter(words, method=self.method)
+        segmenter = Segmenter(lexicon_of(self.lexicon), method=self.method)
         self.write(self._lines(corpus, segmenter))
         return 0
 

@@ -132,6 +132,17 @@ class Location:
             how += f" --source PATH, with the file(s) {', '.join(f.name for f in data.files)} from {data.origin}"
         raise DataError(f"data set {data.name} {state}: {how} (looked in {', '.join(map(str, self.looked))})")
 
+    def paths(self) -> list[Path]:
+        """All files of the set, if every one is there.
+
+        Returns
+        -------
+        list of pathlib.Path
+            In the order in which the set declares them.
+        """
+        folder = self.require()
+        return [folder / file.name for file in self.dataset.files]
+
 
 def _length(path: Path) -> int | None:
     try:

@@ -14,7 +14,6 @@ from transformers import LogitsProcessor  # noqa: E402
 
 from kexue.probability.entropy import entropy_from_logits  # noqa: E402
 from kexue.probability.entropy_normalization import entropy_normalize_logits  # noqa: E402
-from kexue.validation import check_floating  # noqa: E402
 
 __all__ = ["EntropyNormalizationLogitsProcessor", "constant_entropy_logits"]
 
@@ -62,15 +61,18 @@ def constant_entropy_logits(
     >>> torch.special.entr(p).sum(-1)
     tensor([0.8000, 0.8000])
     """
-    if mode not in ("fixed", "max", "min"):
-        raise ValueError(f'mode must be "fixed", "max" or "min", got {mode!r}')
-    check_floating(logits, "logits")
+    _check_mode(mode)
     found = entropy_normalize_logits(logits, target_entropy, unreachable="clamp", validate=validate)
     if mode == "fixed":
         return found
     entropy = entropy_from_logits(logits, validate=False)
     stays = entropy <= target_entropy if mode == "max" else entropy >= target_entropy
     return torch.where(stays.unsqueeze(-1), logits.log_softmax(-1), found)
+
+
+def _check_mode(mode: Mode) -> None:
+    if mode not in ("fixed", "max", "min"):
+        raise ValueError(f'mode must be "fixed", "max" or "min", got {mode!r}')
 
 
 class EntropyNormalizationLogitsProcessor(LogitsProcessor):
@@ -107,8 +109,7 @@ class EntropyNormalizationLogitsProcessor(LogitsProcessor):
     def __init__(self, target_entropy: float, mode: Mode = "fixed") -> None:
         if isinstance(target_entropy, bool) or not isinstance(target_entropy, int | float) or not target_entropy >= 0:
             raise ValueError(f"target_entropy must be a number of at least 0, got {target_entropy!r}")
-        if mode not in ("fixed", "max", "min"):
-            raise ValueError(f'mode must be "fixed", "max" or "min", got {mode!r}')
+        _check_mode(mode)
         self.target_entropy, self.mode = float(target_entropy), mode
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from kexue.report.phrases import PHRASES, SOURCES, VERDICTS
 from kexue.runs.catalogue import Article
 from kexue.runs.citing import bibtex, citation
 from kexue.runs.claims import Claim
-from kexue.runs.run import Figure, Run
+from kexue.runs.run import ColouredText, Figure, Run, Table
 from kexue.storage import StorageError
 
 if TYPE_CHECKING:
@@ -165,10 +165,14 @@ def picture_view(figure: Figure, folder: Path) -> dict[str, Any]:
         If the file is missing, is no picture, or lies outside of the folder.
     """
     return {
-        "caption": {"en": figure.caption.get("en", ""), "zh": figure.caption.get("zh", "")},
+        "caption": _caption(figure),
         "alt": figure.alt,
         "uri": _data_uri(folder, figure.file) if figure.printable else None,
     }
+
+
+def _caption(item: Figure | ColouredText | Table) -> dict[str, str]:
+    return {language: item.caption.get(language, "") for language in ("en", "zh")}
 
 
 def _data_uri(folder: Path, file: str) -> str:
@@ -225,8 +229,7 @@ def text_views(run: Run) -> list[dict[str, Any]]:
                 ]
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise StorageError(f"{run.directory / text.file} is damaged: {error}; {_FRESH}") from None
-        caption = {"en": text.caption.get("en", ""), "zh": text.caption.get("zh", "")}
-        views.append({"caption": caption, "rows": rows})
+        views.append({"caption": _caption(text), "rows": rows})
     return views
 
 
@@ -255,8 +258,9 @@ def table_views(run: Run) -> list[dict[str, Any]]:
             head, *rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline=""))) or [[]]
         except (UnicodeDecodeError, csv.Error) as error:
             raise StorageError(f"{run.directory / table.file} is damaged: {error}; {_FRESH}") from None
-        caption = {"en": table.caption.get("en", ""), "zh": table.caption.get("zh", "")}
-        views.append({"caption": caption, "head": head, "rows": [[_cell(cell) for cell in row] for row in rows]})
+        views.append(
+            {"caption": _caption(table), "head": head, "rows": [[_cell(cell) for cell in row] for row in rows]}
+        )
     return views
 
 

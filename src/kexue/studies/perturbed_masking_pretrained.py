@@ -11,8 +11,8 @@ from kexue.plots import heat_map
 from kexue.runs import Record
 from kexue.studies.impact_cuts import ImpactCuts, tuned_cuts, units
 from kexue.studies.impact_trees import OF_HEAD, baselines, impact_scores
-from kexue.studies.perturbed_masking_words import METRICS, TREEBANK, treebank_words
-from kexue.studies.word_data import discovered
+from kexue.studies.perturbed_masking_words import METRICS, TREEBANK
+from kexue.studies.word_data import discovered, treebank_words
 
 if TYPE_CHECKING:
     from kexue.studies.perturbed_masking import Config
@@ -157,7 +157,7 @@ def _chinese_words(config: Config, record: Record) -> dict[str, Any]:
     from kexue.words import Segmenter, segmentation_f1
 
     model, tokenizer = _load(config.model)
-    sentences = treebank_words(record)[: 2 * config.sentences]
+    sentences = treebank_words(TREEBANK, record.data_dir)[: 2 * config.sentences]
     _check_language(tokenizer, [units("".join(words)) for words in sentences], config.model, "Chinese")
     tune, gold = sentences[::2], sentences[1::2]
     joined = ["".join(words) for words in gold]
@@ -247,12 +247,11 @@ def _layers_figure(trees: dict[str, dict[str, float]], layers: int) -> Any:
 
 def _english_sentences(config: Config, record: Record) -> Sentences:
     """Words and heads of the first sentences of the English treebank that are neither short nor long."""
-    from kexue.data import known_set, locate
+    from kexue.data import locate
     from kexue.words.conllu import read_conllu
 
-    name = "ud-english-ewt-dev"
-    folder = locate(name, record.data_dir).require()
-    read = (one for file in known_set(name).files for one in read_conllu(folder / file.name))
+    files = locate("ud-english-ewt-dev", record.data_dir).paths()
+    read = (one for file in files for one in read_conllu(file))
     chosen = [one for one in read if SHORTEST <= len(one.words) <= LONGEST][: config.sentences]
     return [one.words for one in chosen], [one.heads for one in chosen]
 

@@ -11,13 +11,13 @@ from kexue.plots import COLORS, INK, panels, style
 from kexue.runs import Record
 from kexue.studies.impact_cuts import QUANTILES, ImpactCuts, tuned_cuts, tuned_lexicon
 from kexue.studies.masked_models import listed_tokenizer, small_masked_model, train_masked_model, windows
-from kexue.studies.word_data import discovered, is_chinese
+from kexue.studies.word_data import discovered, is_chinese, treebank_words
 
 if TYPE_CHECKING:
     from kexue.language.perturbed_masking import Metric
     from kexue.studies.perturbed_masking import Config
 
-__all__ = ["METRICS", "TREEBANK", "chinese", "invented", "treebank_words"]
+__all__ = ["METRICS", "TREEBANK", "chinese", "invented"]
 
 METRICS: tuple[Metric, ...] = ("euclidean", "cosine", "prob", "logprob", "kl")
 """The distances of `kexue.language.perturbed_masking.impact_matrix`."""
@@ -29,28 +29,6 @@ _WINDOW = 24  # characters of a row of the training
 _PMI = tuple(0.4 * k for k in range(1, len(QUANTILES) + 1))  # as many thresholds as the cuts have
 
 Words = list[list[str]]
-
-
-def treebank_words(record: Record, name: str = TREEBANK) -> Words:
-    """Tokens of the sentences of a treebank.
-
-    Parameters
-    ----------
-    record : Record
-        Knows where data sets are looked for.
-    name : str
-        Name of the data set.
-
-    Returns
-    -------
-    list of list of str
-        The tokens of each sentence.
-    """
-    from kexue.data import known_set, locate
-    from kexue.words.conllu import read_conllu
-
-    folder = locate(name, record.data_dir).require()
-    return [sentence.tokens for file in known_set(name).files for sentence in read_conllu(folder / file.name)]
 
 
 def _trained(config: Config, run: Any, texts: list[str], characters: list[str]) -> tuple[Any, Any]:
@@ -280,7 +258,7 @@ def chinese(config: Config, record: Record) -> None:
     from kexue.words import Segmenter, count_ngrams, segmentation_f1
 
     texts = load_documents(config.corpus, data_dir=record.data_dir).texts
-    sentences = treebank_words(record)
+    sentences = treebank_words(TREEBANK, record.data_dir)
     tune, gold = sentences[: len(sentences) // 4], sentences[len(sentences) // 4 :]
     found = []
     for seed in record.progress(record.seeds, "Chinese characters"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
@@ -10,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Drawn", "WordData", "discovered", "is_chinese", "judgements"]
+__all__ = ["Drawn", "WordData", "discovered", "is_chinese", "judgements", "treebank_words"]
 
 
 class Drawn(NamedTuple):
@@ -73,8 +72,7 @@ class WordData:
         seeds: list[int],
         data_dir: Path | None,
     ) -> None:
-        from kexue.data import generated_text, load_documents
-        from kexue.words.conllu import read_conllu
+        from kexue.data import generated_text, load_documents, locate
         from kexue.words.word_lists import jieba_dictionary, read_words
 
         self.generated = dataset == "generated"
@@ -89,9 +87,9 @@ class WordData:
             name = {"en": "generated text", "zh": "生成文本"}
         else:
             dictionary = jieba_dictionary()  # what is missing is said before anything is computed
-            gold = [sentence.tokens for file in _files(treebank, data_dir) for sentence in read_conllu(file)]
+            gold = treebank_words(treebank, data_dir)
             self.whole = Drawn(load_documents(dataset, data_dir=data_dir).texts, [], gold)
-            for path in (*_files("thuocl", data_dir), dictionary):
+            for path in (*locate("thuocl", data_dir).paths(), dictionary):
                 self.reference.update(read_words(path))
             if dataset == "online-shopping":
                 self._labels = {word: label for word, (label, _) in judgements().items()}
@@ -196,12 +194,25 @@ class WordData:
         return lambda text: list(tokenizer.cut(text, HMM=hmm))
 
 
-def _files(name: str, data_dir: str | os.PathLike[str] | None) -> list[Path]:
-    """The files of a data set."""
-    from kexue.data import known_set, locate
+def treebank_words(name: str, data_dir: Path | None) -> list[list[str]]:
+    """Sentences of a treebank as they are cut into words.
 
-    folder = locate(name, data_dir).require()
-    return [folder / file.name for file in known_set(name).files]
+    Parameters
+    ----------
+    name : str
+        Name of the data set.
+    data_dir : Path or None
+        The data folder to look in first.
+
+    Returns
+    -------
+    list of list of str
+        The tokens of each sentence.
+    """
+    from kexue.data import locate
+    from kexue.words.conllu import read_conllu
+
+    return [sentence.tokens for file in locate(name, data_dir).paths() for sentence in read_conllu(file)]
 
 
 def judgements() -> dict[str, tuple[str, str]]:

@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 from kexue.progress import Progress
 from kexue.words.alphabet import alphabet_table
 from kexue.words.cluster import ClusterText
-from kexue.words.corpus import BLOCK, Corpus, iter_blocks
+from kexue.words.corpus import BLOCK, PACKED, Corpus, iter_blocks
 from kexue.words.packed_keys import copy_letters
 from kexue.words.spilling import CodedText, Scratch
 from kexue.words.stages import Stage
 
 __all__: list[str] = []
-
-_PACKED = (".gz", ".xz", ".bz2", ".zst")  # files whose size does not say how much text they hold
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,8 @@ def _known_size(corpus: Any, encoding: str) -> int | None:
     for member in members:
         if isinstance(member, str):
             size += len(member.encode("utf-8", "surrogatepass"))
-        elif (
-            isinstance(member, os.PathLike) and encoding == "utf-8" and not os.fspath(member).lower().endswith(_PACKED)
+        elif (  # the size of a packed file does not say how much text it holds
+            isinstance(member, os.PathLike) and encoding == "utf-8" and not os.fspath(member).lower().endswith(PACKED)
         ):
             try:
                 size += os.stat(member).st_size

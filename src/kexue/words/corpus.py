@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from kexue.extras import MissingExtraError
 
-__all__ = ["ENCODINGS", "BLOCK", "Corpus", "expand_paths", "iter_blocks", "iter_documents", "iter_lines"]
+__all__ = ["ENCODINGS", "BLOCK", "PACKED", "Corpus", "expand_paths", "iter_blocks", "iter_documents", "iter_lines"]
 
 Corpus = Iterable[str | os.PathLike[str] | BinaryIO] | os.PathLike[str]
 """Documents (strings) and files (paths, or binary files that are open for reading) in any mixture, or one path."""
@@ -34,6 +34,10 @@ BLOCK = 1 << 20
 _READ = 1 << 20  # bytes that are read at once
 _SPOOL = 1 << 26  # bytes of a stream that are kept in memory while its encoding is looked for
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+
+PACKED = (*_OPENERS, ".zst")
+"""Endings of files that are unpacked on the way."""
+
 _MARKS = {"utf-8": (codecs.BOM_UTF8,), "gb18030": (b"\x84\x31\x95\x33",), "utf-16": (codecs.BOM_UTF16_LE,)}
 
 
@@ -95,10 +99,7 @@ def iter_blocks(
     >>> list(iter_blocks(["不知平生"], block_size=3))
     [('不知平', False), ('生', True)]
     """
-    members = _members(corpus)
-    change = _normalizer(normalize)
-    if encoding not in ENCODINGS:
-        raise ValueError(f"encoding must be one of {', '.join(ENCODINGS)}, got {encoding!r}")
+    members, change = _checked(corpus, encoding, normalize)
     return _blocks(members, encoding, change, block_size)
 
 
@@ -137,10 +138,7 @@ def iter_documents(
     >>> list(iter_documents(["不知", "平生"]))
     ['不知', '平生']
     """
-    members = _members(corpus)
-    change = _normalizer(normalize)
-    if encoding not in ENCODINGS:
-        raise ValueError(f"encoding must be one of {', '.join(ENCODINGS)}, got {encoding!r}")
+    members, change = _checked(corpus, encoding, normalize)
     return _documents(members, encoding, change)
 
 
@@ -179,10 +177,7 @@ def iter_lines(
     >>> list(iter_lines(["不知\\n\\n平生"]))
     [['不知', '', '平生']]
     """
-    members = _members(corpus)
-    change = _normalizer(normalize)
-    if encoding not in ENCODINGS:
-        raise ValueError(f"encoding must be one of {', '.join(ENCODINGS)}, got {encoding!r}")
+    members, change = _checked(corpus, encoding, normalize)
     return (lines for member in members for lines in _lines(member, encoding, change))
 
 
@@ -235,6 +230,17 @@ def _files_below(path: Path) -> list[Path]:
         for file in path.rglob("*")
         if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
     )
+
+
+def _checked(
+    corpus: Any, encoding: str, normalize: str | Callable[[str], str] | None
+) -> tuple[Iterable[Any], Callable[[str], str] | None]:
+    """The members of a corpus, and what changes their text; whatever is wrong is told before anything is read."""
+    members = _members(corpus)
+    change = _normalizer(normalize)
+    if encoding not in ENCODINGS:
+        raise ValueError(f"encoding must be one of {', '.join(ENCODINGS)}, got {encoding!r}")
+    return members, change
 
 
 def _members(corpus: Any) -> Iterable[Any]:
