@@ -114,6 +114,21 @@ def load_study(key: str | int) -> tuple[str, ModuleType]:
     return name, importlib.import_module(f"kexue.studies.{_module(name)}")
 
 
+def _checksums(config: Any, data_dir: str | Path | None) -> Iterator[str]:
+    """Of the study's data set or sets, and of every known set that another field of its configuration names."""
+    for name, value in dataclasses.asdict(config).items():
+        words = [value] if isinstance(value, str) else value if isinstance(value, tuple | list) else []
+        words = [word for word in words if isinstance(word, str)]
+        if not words:
+            continue
+        from kexue.data import fingerprint, known_sets
+
+        known = {one.name for one in known_sets()}
+        for word in words:
+            if name == "dataset" or word in known:
+                yield fingerprint(word, data_dir=data_dir)
+
+
 def preset_config(name: str, module: ModuleType, preset: str) -> Any:
     """The configuration of a preset.
 
@@ -280,12 +295,7 @@ def execute(
         raise MissingExtraError(f'the study {name} needs more packages: pip install "kexue[{",".join(missing)}]"')
     if track is not None:
         _check_tracker(track)
-    checksum = ""
-    if hasattr(config, "dataset"):
-        from kexue.data import fingerprint
-
-        names = (config.dataset,) if isinstance(config.dataset, str) else config.dataset
-        checksum = "".join(fingerprint(name, data_dir=data_dir) for name in names)
+    checksum = "".join(_checksums(config, data_dir))
     directory = run_directory(out, name, preset, seed, config, checksum)
     record = Record(
         directory,
