@@ -45,12 +45,15 @@ def test_it_finishes_with_all_that_it_declares(run):
     assert run.status == "finished"
     assert names_of(run) == {
         *("seconds/plain-python", "seconds/kexue", "bits-after-merges"),
+        *(f"megabytes-per-second/plain-Python-{what}" for what in ("n-grams", "solidity")),
+        "megabytes-per-second/n-grams-both-entropies",
+        *(f"megabytes-per-second/words-{method}" for method in ("solidity", "boundary", "adjacent")),
         *(f"{what}/{name}" for what in ("in-lexicon", "words", "words-or-phrases") for name in LISTS),
         *(f"planted/{which}/{thresholds}" for which in ("any", "common") for thresholds in ("2,4,6", "1,3,5")),
         *(f"f1/{system}" for system in ("characters", "lexicon", "longest-first", "n-grams")),
         *(f"bits/{units}" for units in UNITS),
     }
-    assert [figure.name for figure in run.figures] == ["precision", "merges"]
+    assert [figure.name for figure in run.figures] == ["throughput", "precision", "merges"]
     assert [table.name for table in run.tables] == ["first-words", "judged", "segmentation"]
     with (run.directory / run.tables[0].file).open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))

@@ -148,6 +148,30 @@ def test_the_folder_of_a_run_depends_on_its_data(tmp_path):
     assert kexue.studies.run("maxent", dataset="mine").directory != first.directory
 
 
+@dataclass(frozen=True)
+class Several:
+    """Data sets in several fields."""
+
+    dataset: tuple[str, ...] = ("generated",)
+    treebank: str = ""
+    more: tuple[str, ...] = ()
+    steps: int = 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        ({}, ["generated"]),
+        ({"treebank": "ud-chinese-gsd-dev"}, ["generated", "ud-chinese-gsd-dev"]),
+        ({"dataset": ("mnist-10k", "banking77"), "more": ("ca8",)}, ["mnist-10k", "banking77", "ca8"]),
+        ({"treebank": "no set of that name"}, ["generated"]),
+    ],
+)
+def test_every_set_that_a_configuration_names_has_its_checksum(monkeypatch, fields, names):
+    monkeypatch.setattr(kexue.data, "fingerprint", lambda name, data_dir: f"sum of {name}")
+    assert list(runner._checksums(Several(**fields), None)) == [f"sum of {name}" for name in names]
+
+
 def test_a_study_that_fails(tmp_path):
     with pytest.raises(StudyError, match=r"ZeroDivisionError; the log is .*log\.txt") as caught:
         kexue.studies.run("maxent", kind="square")

@@ -15,6 +15,7 @@ from kexue.plots import COLORS, INK, panels, style
 from kexue.runs import Record
 from kexue.studies.new_words_judged import METHODS, lists
 from kexue.studies.new_words_segmentation import segmentation
+from kexue.studies.new_words_throughput import throughput
 from kexue.studies.word_data import WordData, discovered, is_chinese
 
 __all__ = ["PRESETS", "Config", "run"]
@@ -114,7 +115,8 @@ def run(config: Config, record: Record) -> None:
         data_dir=record.data_dir,
     )
     record.scale = data.scale if data.generated else data.with_scale(", half of them a seed", "，每个种子取一半")
-    same_words(record, data)
+    seconds = same_words(record, data)
+    throughput(record, data.whole.texts, seconds, data.scale)
     same_counts(config, record)
     lists(config, record, data)
     planted(config, record, data)
@@ -163,8 +165,8 @@ def published_words(texts: Iterable[str], n: int = 4, min_count: int = 32, min_p
     return {word: count for word, count in pieces.items() if count >= min_count and kept(word)}
 
 
-def same_words(record: Record, data: WordData) -> None:
-    """The discoverer gives what the articles' steps give; how long both take is told besides."""
+def same_words(record: Record, data: WordData) -> float:
+    """The discoverer gives what the articles' steps give; returns the seconds that these take in plain Python."""
     found = record.once("published", _published, data.whole.texts)
     for who in ("plain-python", "kexue"):
         record.metric(f"seconds/{who}", found[who])
@@ -186,6 +188,7 @@ def same_words(record: Record, data: WordData) -> None:
         },
         scale=data.scale,
     )
+    return float(found["plain-python"])
 
 
 def _published(texts: list[str]) -> dict[str, float]:
