@@ -11,6 +11,7 @@ from kexue.data.location import FileCheck, Location, check, data_folders, descri
 from kexue.data.sets import DataError, DataFile, DataSet, UnknownDataSetError, known_set, known_sets
 from kexue.data.stacked_digits import StackedDigits, stacked_digits
 from kexue.data.stdlib_text import stdlib_bytes, stdlib_files
+from kexue.data.stream import SafeIterable
 from kexue.data.texts import bags_of_words, observed_pairs, synthetic_bags_of_words
 from kexue.data.toy_2d import Modes, toy_2d, toy_2d_entropy, toy_2d_log_prob, toy_2d_modes
 
@@ -27,6 +28,7 @@ __all__ = [
     "LabelledImages",
     "Location",
     "Modes",
+    "SafeIterable",
     "StackedDigits",
     "UnknownDataSetError",
     "bags_of_words",
