@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from kexue.attention import AttentionChange, change_attention, enable_length_scaling
 from kexue.decoding import make_self_terminating
+from kexue.language import correct_mlm_embedding_
 
 
 class Verb(NamedTuple):
@@ -35,6 +36,7 @@ DOUBLED = AttentionChange("change_attention", "doubled", _doubled)
 VERBS = [
     Verb("enable_length_scaling", lambda model: enable_length_scaling(model, base_length=3)),
     Verb("change_attention", lambda model: change_attention(model, DOUBLED)),
+    Verb("correct_mlm_embedding_", lambda model: correct_mlm_embedding_(model, 3)),
     Verb("make_self_terminating", lambda model: make_self_terminating(model, 0.1, eos_token_id=3)),
 ]
 verbs = pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)

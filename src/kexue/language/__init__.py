@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from kexue.language.masking import consistent_embedding, correct_mlm_embedding_
 from kexue.language.perturbed_masking import impact_matrix, segment_by_impact
+from kexue.language.token_dropping import DropToken, DropTokenCollator, attention_column_mask, drop_tokens
 
-__all__ = ["impact_matrix", "segment_by_impact"]
+__all__ = [
+    "DropToken",
+    "DropTokenCollator",
+    "attention_column_mask",
+    "consistent_embedding",
+    "correct_mlm_embedding_",
+    "drop_tokens",
+    "impact_matrix",
+    "segment_by_impact",
+]
