@@ -70,6 +70,14 @@ def _factors() -> tuple[Tensor, ...]:
     return _noise(3), _noise(3, 2, seed=2), _noise(3, seed=1), _noise(3, 3, seed=3)
 
 
+def _attended() -> tuple[Tensor, ...]:
+    return _noise(7, 4), _noise(7, 4, seed=1), _noise(7, 3, seed=2)
+
+
+def _zeros_attended() -> tuple[Tensor, ...]:
+    return _noise(7, 4) * 0, _noise(7, 4) * 0, _noise(7, 3, seed=2)
+
+
 def _same_laws() -> tuple[Tensor, ...]:
     return (_noise(3), _covariance(1.0, 0.0, 0.0)) * 2
 
@@ -150,6 +158,19 @@ ROWS = [
         options={"law": "sphere", "head_dim": 16, "base_length": 4},
         unchecked={},
     ),
+    *(
+        Row(
+            "attention.linear.linear_attention",
+            _attended,
+            (_zeros_attended,),
+            options={"feature_map": name, **causal},
+            broadcasts=True,
+            unchecked={},
+        )
+        for name in ("elu", "softmax", "cosine", "taylor2")
+        for causal in ({}, {"is_causal": True, "chunk_size": 3})
+    ),
+    Row("attention.linear.efficient_attention", _attended, (_zeros_attended,), broadcasts=True, unchecked={}),
     *(
         Row(f"probability.gaussian.{name}", laws, corners, options=options, broadcasts=True)
         for name, corners in (

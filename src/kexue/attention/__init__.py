@@ -4,6 +4,7 @@ from kexue.extras import require
 
 require("torch", "torch", "kexue.attention")
 
+from kexue.attention.feature_maps import RandomFeatures, positive_random_features  # noqa: E402
 from kexue.attention.length import (  # noqa: E402
     LearnableLengthScale,
     enable_length_scaling,
@@ -13,20 +14,34 @@ from kexue.attention.length import (  # noqa: E402
     scale_for_entropy,
     softmax_entropy,
 )
+from kexue.attention.linear import (  # noqa: E402
+    LinearAttentionState,
+    efficient_attention,
+    linear_attention,
+    linear_attention_step,
+    linformer_attention,
+)
 from kexue.attention.register import AttentionChange, change_attention, register_attention  # noqa: E402
 from kexue.attention.scale import ScaleFit, fit_scale, optimal_scale, softmax_sensitivity  # noqa: E402
 
 __all__ = [
     "AttentionChange",
     "LearnableLengthScale",
+    "LinearAttentionState",
+    "RandomFeatures",
     "ScaleFit",
     "change_attention",
+    "efficient_attention",
     "enable_length_scaling",
     "fit_scale",
     "length_factor",
     "length_scaled_attention",
     "length_score_mod",
+    "linear_attention",
+    "linear_attention_step",
+    "linformer_attention",
     "optimal_scale",
+    "positive_random_features",
     "register_attention",
     "scale_for_entropy",
     "softmax_entropy",
