@@ -21,12 +21,14 @@ from kexue.attention.linear import (  # noqa: E402
     linear_attention_step,
     linformer_attention,
 )
+from kexue.attention.linear_layer import LinearAttention  # noqa: E402
 from kexue.attention.register import AttentionChange, change_attention, register_attention  # noqa: E402
 from kexue.attention.scale import ScaleFit, fit_scale, optimal_scale, softmax_sensitivity  # noqa: E402
 
 __all__ = [
     "AttentionChange",
     "LearnableLengthScale",
+    "LinearAttention",
     "LinearAttentionState",
     "RandomFeatures",
     "ScaleFit",

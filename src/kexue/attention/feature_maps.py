@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from kexue.extras import require
 
@@ -14,7 +14,7 @@ import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn.functional import normalize  # noqa: E402
 
-from kexue.validation import check_integer  # noqa: E402
+from kexue.validation import check_integer, is_eager  # noqa: E402
 
 __all__ = ["FeatureMap", "FeatureMapLike", "RandomFeatures", "feature_map_of", "positive_random_features"]
 
@@ -22,6 +22,8 @@ Map = Callable[[Tensor], Tensor]
 
 FeatureMapLike = Literal["elu", "relu", "softmax", "cosine", "taylor2"] | Map | tuple[Map, Map]
 """Name of a feature map, a function of (..., d) that gives (..., features), or one for queries and one for keys."""
+
+_LOG2_E = math.log2(math.e)
 
 # Key features of a normal size stay below it by far; it keeps the sums of any number of keys finite in float32.
 _LARGEST_EXPONENT = 60.0
@@ -100,9 +102,27 @@ def feature_map_of(feature_map: FeatureMapLike) -> FeatureMap:
 
 
 def _elu(x: Tensor) -> Tensor:
-    # Not elu(x) + 1, which loses what e^x has below the rounding of 1. And exp2, because exp takes a processor three
-    # times as long; the rounding of its argument is that of x.
-    return (x.clamp(max=0) * math.log2(math.e)).exp2() + x.relu()
+    if is_eager():
+        return _Elu.apply(x)
+    return (x.clamp(max=0) * _LOG2_E).exp2() + x.relu()
+
+
+class _Elu(torch.autograd.Function):
+    """elu(x) + 1 with all digits of e^x, which the rounding of 1 would take; and its slope, without a branch.
+
+    It is exp2 because exp takes a processor three times as long; the rounding of its argument is that of x.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        result = x.clamp(max=0).mul_(_LOG2_E).exp2_().add_(x.relu())
+        ctx.save_for_backward(result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (result,) = ctx.saved_tensors
+        return gradients[0] * result.clamp(max=1)  # e^x below 0, and 1 above it
 
 
 def _relu(x: Tensor) -> Tensor:
