@@ -1,0 +1,135 @@
+"""Attention weights computed beside: against what eager attention returns, masks of all kinds, and their refusals."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from kexue.nn.attention_weights import attention_weights
+
+
+def tensors(batch=2, heads=4, groups=2, length=5, keys=5, dim=8, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(batch, heads, length, dim, generator=generator, dtype=dtype)
+    return query, torch.randn(batch, groups, keys, dim, generator=generator, dtype=dtype)
+
+
+def layer(is_causal=False):
+    module = nn.Module()
+    module.is_causal = is_causal
+    return module
+
+
+def definition(query, key, allow=None, scaling=None):
+    scores = torch.einsum("bhld,bhsd->bhls", query, key.repeat_interleave(query.shape[1] // key.shape[1], 1))
+    scores = scores * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    return (scores if allow is None else scores.masked_fill(~allow, -math.inf)).softmax(-1)
+
+
+def test_the_definition_with_grouped_queries():
+    query, key = tensors()
+    torch.testing.assert_close(attention_weights(layer(), query, key, None, backend="sdpa"), definition(query, key))
+    found = attention_weights(layer(), query, key, None, backend="sdpa", scaling=0.7)
+    torch.testing.assert_close(found, definition(query, key, scaling=0.7))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_single_precision_at_least(dtype):
+    query, key = tensors(dtype=dtype)
+    found = attention_weights(layer(), query, key, None, backend="sdpa")
+    assert found.dtype is torch.float32
+    torch.testing.assert_close(found, definition(query.float(), key.float()))
+
+
+def test_what_no_mask_means():
+    query, key = tensors()
+    causal = torch.ones(5, 5, dtype=torch.bool).tril()
+    for options, module, allow in (
+        ({"backend": "sdpa"}, layer(True), causal),
+        ({"backend": "sdpa"}, nn.Module(), causal),
+        ({"backend": "sdpa", "is_causal": False}, layer(True), None),
+        ({"backend": "sdpa", "is_causal": True}, layer(False), causal),
+        ({"backend": "eager"}, layer(True), None),
+        ({"backend": "flash_attention_2"}, layer(True), causal),
+        ({"backend": "flash_attention_2"}, layer(False), None),
+    ):
+        torch.testing.assert_close(
+            attention_weights(module, query, key, None, **options), definition(query, key, allow)
+        )
+
+
+def test_corners_with_a_cache():
+    query, key = tensors(length=2, keys=5)
+    upper = torch.ones(2, 5, dtype=torch.bool).tril()
+    lower = torch.ones(2, 5, dtype=torch.bool).tril(3)
+    found = attention_weights(layer(True), query, key, None, backend="sdpa")
+    torch.testing.assert_close(found, definition(query, key, upper))
+    found = attention_weights(layer(True), query, key, None, backend="flash_attention_2")
+    torch.testing.assert_close(found, definition(query, key, lower))
+    one = query[:, :, :1]
+    found = attention_weights(layer(True), one, key, None, backend="sdpa")
+    torch.testing.assert_close(found, definition(one, key))
+
+
+def test_masks_boolean_and_additive():
+    query, key = tensors()
+    allow = torch.ones(2, 1, 5, 5, dtype=torch.bool).tril()
+    allow[0, :, :, 0] = False  # the first row of the first text sees nothing
+    allow[0, :, 0] = True
+    expected = definition(query, key, allow)
+    for backend in ("sdpa", "eager"):
+        torch.testing.assert_close(attention_weights(layer(), query, key, allow, backend=backend), expected)
+        added = torch.zeros(allow.shape, dtype=torch.float64).masked_fill(~allow, torch.finfo(torch.float64).min)
+        torch.testing.assert_close(attention_weights(layer(), query, key, added, backend=backend), expected)
+    allow[0, :, 0] = False
+    found = attention_weights(layer(), query, key, allow, backend="sdpa")
+    assert (found[0, :, 0] == 0).all()
+    assert found.isfinite().all()
+
+
+def test_flash_attention_has_padding_and_a_window_apart():
+    query, key = tensors()
+    padding = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
+    distance = torch.arange(5)[:, None] - torch.arange(5)
+    allow = (distance >= 0) & (distance < 2) & padding[:, None, None].bool()
+    found = attention_weights(layer(True), query, key, padding, backend="flash_attention_2", sliding_window=2)
+    expected = definition(query, key, allow)
+    torch.testing.assert_close(found[1], expected[1])
+    torch.testing.assert_close(found[0, :, 2:], expected[0, :, 2:])
+    assert (found[0, :, :2] == 0).all()
+
+
+def test_block_masks():
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    query, key = tensors(batch=1, length=130, keys=130)
+    mask = create_block_mask(lambda b, h, q, k: q >= k, 1, None, 130, 130, device="cpu")
+    found = attention_weights(layer(), query, key, mask, backend="flex_attention")
+    torch.testing.assert_close(found, definition(query, key, torch.ones(130, 130, dtype=torch.bool).tril()))
+
+
+def test_caps_biases_and_sinks():
+    query, key = tensors()
+    scores = definition(query, key).log()
+    raw = torch.einsum("bhld,bhsd->bhls", query, key.repeat_interleave(2, 1)) * 8**-0.5
+    bias = torch.randn(1, 4, 5, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found = attention_weights(layer(), query, key, None, backend="eager", position_bias=bias)
+    torch.testing.assert_close(found, (scores + bias).softmax(-1))
+    found = attention_weights(layer(), query, key, None, backend="eager", softcap=0.5)
+    torch.testing.assert_close(found, (0.5 * torch.tanh(raw / 0.5)).softmax(-1))
+    sink = torch.tensor([0.0, 1.0, 2.0, -torch.inf], dtype=torch.float64)
+    found = attention_weights(layer(), query, key, None, backend="eager", s_aux=sink)
+    total = raw.exp().sum(-1) + sink.exp()[None, :, None]
+    torch.testing.assert_close(found, raw.exp() / total[..., None])
+    torch.testing.assert_close(found[:, 3], definition(query, key)[:, 3])
+
+
+@pytest.mark.parametrize("name", ["cache", "cu_seq_lens_q", "block_indices"])
+def test_other_choices_of_keys_are_refused(name):
+    query, key = tensors()
+    with pytest.raises(NotImplementedError, match=f"the weights of Module cannot be computed with '{name}'"):
+        attention_weights(layer(), query, key, None, backend="sdpa", **{name: torch.ones(1)})
+    attention_weights(layer(), query, key, None, backend="sdpa", **{name: None}, position_ids=torch.arange(5))
