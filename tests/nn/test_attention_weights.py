@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from kexue.nn.attention_weights import attention_weights
+from kexue.nn.capture import capture
 
 
 def tensors(batch=2, heads=4, groups=2, length=5, keys=5, dim=8, dtype=torch.float64):
@@ -133,3 +134,61 @@ def test_other_choices_of_keys_are_refused(name):
     with pytest.raises(NotImplementedError, match=f"the weights of Module cannot be computed with '{name}'"):
         attention_weights(layer(), query, key, None, backend="sdpa", **{name: torch.ones(1)})
     attention_weights(layer(), query, key, None, backend="sdpa", **{name: None}, position_ids=torch.arange(5))
+
+
+def _architecture(name):
+    import transformers
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 48, "max_position_embeddings": 48}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+    tokens = {"vocab_size": 40, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    wide = {"initializer_range": 0.3}
+    kind, options = {
+        "Gemma2ForCausalLM": ("Gemma2Config", {**sizes, **heads, "sliding_window": 4, "attn_logit_softcapping": 2.0}),
+        "GptOssForCausalLM": (
+            "GptOssConfig",
+            {**sizes, **heads, "sliding_window": 4, "num_local_experts": 2, "num_experts_per_tok": 1},
+        ),
+        "MistralForCausalLM": ("MistralConfig", {**sizes, **heads, "sliding_window": 3}),
+        "T5ForConditionalGeneration": (
+            "T5Config",
+            {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0},
+        ),
+    }[name]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = getattr(transformers, kind)(**tokens, **options, **({} if name.startswith("T5") else wide))
+        config._attn_implementation = "eager"
+        return getattr(transformers, name)(config).eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "implementation"),
+    [
+        ("Gemma2ForCausalLM", "eager"),  # scores under a cap
+        ("GptOssForCausalLM", "eager"),  # sinks
+        ("MistralForCausalLM", "sdpa"),  # a window
+        ("T5ForConditionalGeneration", "sdpa"),  # biases of positions, and attention from one text to another
+    ],
+)
+def test_what_architectures_do_to_their_scores(name, implementation):
+    model = _architecture(name)
+    ids = torch.arange(3, 21).reshape(2, 9)
+    mask = torch.ones_like(ids)
+    mask[0, :3] = 0
+    options = {"input_ids": ids, "attention_mask": mask}
+    if name.startswith("T5"):
+        options["decoder_input_ids"] = ids[:, :5]
+    with torch.no_grad():
+        out = model(**options, output_attentions=True)
+        model.set_attn_implementation(implementation)
+        with capture(model, attention="*") as got:
+            model(**options)
+    if name.startswith("T5"):
+        pairs = zip(out.decoder_attentions, out.cross_attentions, strict=True)
+        expected = [*out.encoder_attentions, *(one for pair in pairs for one in pair)]
+    else:
+        expected = out.attentions
+    for found, eager in zip(got.values(), expected, strict=True):
+        torch.testing.assert_close(found[1], eager[1], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found[0, :, 3:], eager[0, :, 3:], rtol=1e-4, atol=1e-5)
