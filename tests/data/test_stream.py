@@ -574,7 +574,7 @@ def test_no_more_is_made_ahead_than_asked_for() -> None:
         if delivered_until_now in (1, 10, 30):
             time.sleep(0.3)  # let them go as far as they may
         ahead.append(int(data.made.sum()) - delivered_until_now)
-    assert max(ahead) == workers * prefetch
+    assert 0 < max(ahead) <= workers * prefetch
     stream.close()
 
 

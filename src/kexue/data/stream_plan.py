@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["BatchPlan", "Tail", "epoch_order", "item_seed"]
 
@@ -129,6 +130,8 @@ def epoch_order(items: int, seed: int, epoch: int) -> NDArray[np.int64]:
     numpy.ndarray of int64, shape (items,)
         Item at each position.
     """
+    import numpy as np
+
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,))).permutation(items)
 
 
@@ -147,4 +150,6 @@ def item_seed(seed: int, *place: int) -> int:
     int
         In [0, 2⁶⁴).
     """
+    import numpy as np
+
     return int(np.random.SeedSequence(seed, spawn_key=place).generate_state(1, np.uint64)[0])

@@ -44,7 +44,13 @@ class Source(Protocol):
         ...
 
     def count(self) -> int | None:
-        """How many batches an epoch has, or None if that is not known."""
+        """How many batches an epoch has.
+
+        Returns
+        -------
+        int or None
+            The number of this process; None if only a pass can tell.
+        """
         ...
 
 
