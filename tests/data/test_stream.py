@@ -300,6 +300,11 @@ def test_batches_are_those_of_a_loader() -> None:
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+def test_tensors_and_arrays_are_sources() -> None:
+    for source in (torch.arange(5), torch.arange(5).numpy(), [0, 1, 2, 3, 4], (0, 1, 2, 3, 4)):
+        assert [batch.tolist() for batch in SafeIterable(source, batch_size=3)] == [[0, 1, 2], [3, 4]]
+
+
 def test_items_one_by_one_and_what_is_fetched_together() -> None:
     class Together(Squares):
         def __getitems__(self, chosen: list[int]) -> list[str]:
@@ -556,6 +561,26 @@ def test_nothing_stays_after_a_break_or_a_deletion() -> None:
     assert len(multiprocessing.active_children()) == 2
     del stream
     gc.collect()
+    assert multiprocessing.active_children() == []
+
+
+def test_closing_ends_a_pass_whose_iterator_is_held() -> None:
+    stream = SafeIterable(Squares(100), batch_size=2, num_workers=1, start_method=METHOD)
+    held = iter(stream)
+    next(held)
+    assert len(multiprocessing.active_children()) == 1
+    stream.close()
+    assert multiprocessing.active_children() == []
+    held.close()  # type: ignore[attr-defined]
+    assert len(list(stream)) == 50
+    stream.close()
+
+
+def test_an_exception_in_the_loop_ends_the_workers() -> None:
+    stream = SafeIterable(Squares(100), batch_size=2, num_workers=1, start_method=METHOD)
+    with pytest.raises(ArithmeticError):
+        for _ in stream:
+            raise ArithmeticError
     assert multiprocessing.active_children() == []
 
 

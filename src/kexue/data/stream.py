@@ -152,6 +152,7 @@ class SafeIterable:
         self._position = 0
         self._resume = 0
         self._idle: Workers | None = None
+        self._serving: set[Workers] = set()
 
     @property
     def epoch(self) -> int:
@@ -198,11 +199,14 @@ class SafeIterable:
             return
         # Workers serve one pass at a time: another that begins meanwhile has its own.
         workers, self._idle = self._idle or self._new_workers(), None
+        self._serving.add(workers)
         try:
             yield from workers.batches(epoch, start)
         except BaseException:
             workers.close()
             raise
+        finally:
+            self._serving.discard(workers)
         if self._idle is not None:
             self._idle.close()
         self._idle = workers
@@ -219,10 +223,11 @@ class SafeIterable:
         )
 
     def close(self) -> None:
-        """End the workers that wait for another epoch; a later pass starts new ones."""
-        workers, self._idle = self._idle, None
-        if workers is not None:
-            workers.close()
+        """End all workers, also those of a pass whose iterator is still held; a later pass starts new ones."""
+        for workers in (self._idle, *self._serving):
+            if workers is not None:
+                workers.close()
+        self._idle = None
 
     def state_dict(self) -> dict[str, Any]:
         """Where the last pass stands: the batch in the caller's hands counts as delivered.
