@@ -112,8 +112,9 @@ def correct_mlm_embedding_(
     Parameters
     ----------
     model : transformers.PreTrainedModel
-        Changed in place; in general, any module with ``get_input_embeddings``. Only what the model reads is corrected:
-        an output head that shares the matrix keeps it as it was, so that the two are no longer tied.
+        The whole model, with its head: it is changed in place. In general, any module with ``get_input_embeddings``.
+        Only what the model reads is corrected: an output head that shares the matrix keeps it as it was, so that the
+        two are no longer tied.
     mask_id : int, optional
         Id of [MASK], by default ``model.config.mask_token_id``, which few configurations have: else take
         ``tokenizer.mask_token_id``.
