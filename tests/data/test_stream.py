@@ -334,6 +334,18 @@ def test_a_pass_that_ends_goes_on_to_the_next_epoch_and_one_that_is_left_does_no
     assert list(stream) == second
 
 
+def test_an_epoch_set_within_a_loop_is_that_of_the_next_pass() -> None:
+    stream = SafeIterable(range(50), batch_size=10, shuffle=True, collate_fn=as_list)
+    epochs = [list(stream) for _ in range(5)]
+    stream.set_epoch(0)
+    seen = []
+    for batch in stream:
+        stream.set_epoch(4)
+        seen.append(batch)
+    assert seen == epochs[0]
+    assert list(stream) == epochs[4]
+
+
 @pytest.mark.parametrize("kind", ["indexed", "stream", "shards"])
 def test_a_state_goes_on_with_the_next_batch(kind: str) -> None:
     def make() -> SafeIterable:
@@ -502,6 +514,13 @@ def test_workers_deliver_what_none_does_in_every_epoch_and_stay(kind: str, worke
     assert list(stream) == list(alone)
     stream.close()
     assert multiprocessing.active_children() == []
+
+
+def test_nothing_comes_of_nothing() -> None:
+    stream = SafeIterable([], num_workers=1, start_method=METHOD)
+    assert list(stream) == list(stream) == []
+    assert stream.epoch == 2
+    stream.close()
 
 
 def test_workers_can_be_spawned() -> None:
