@@ -21,8 +21,10 @@ def states(queries, keys, batch=2):
     return torch.zeros(batch, 4, queries, 8), torch.zeros(batch, 2, keys, 8)
 
 
+@pytest.mark.parametrize("small", [0, 1 << 16])
 @pytest.mark.parametrize("keys", [0, 1, 7, 8, 16, 2040, 2048, 4104])
-def test_every_way_of_counting_is_the_sum(keys):
+def test_every_way_of_counting_is_the_sum(keys, small, monkeypatch):
+    monkeypatch.setattr(module, "_SMALL", small)
     mask = torch.rand(2, 1, 3, keys, generator=torch.Generator().manual_seed(keys)) < 0.7
     expected = mask.sum(-1)
     assert torch.equal(count_attended(mask, keys), expected)
@@ -40,6 +42,7 @@ def test_every_way_of_counting_is_the_sum(keys):
 
 def test_large_masks_are_counted_in_blocks(monkeypatch):
     monkeypatch.setattr(module, "_COUNTED_BYTES", 64)
+    monkeypatch.setattr(module, "_SMALL", 0)
     mask = torch.rand(3, 1, 5, 21, generator=torch.Generator().manual_seed(0)) < 0.5
     assert torch.equal(count_attended(mask, 21), mask.sum(-1))
 
@@ -54,6 +57,11 @@ def test_a_bias_is_not_a_mask(dtype):
 def test_a_mask_that_has_to_be_broadcast():
     assert count_attended(torch.tensor([[True], [False]]), 5).tolist() == [5, 0]
     assert count_attended(torch.tensor([[True]]), 1).tolist() == [1]
+
+
+def test_a_mask_that_is_the_same_for_all_queries_is_counted_once():
+    mask = torch.rand(2, 1, 1, 9, generator=torch.Generator().manual_seed(0)) < 0.5
+    assert torch.equal(count_attended(mask.expand(2, 1, 5, 9), 9), mask.sum(-1).expand(2, 1, 5))
 
 
 def test_a_mask_of_integers_is_refused():

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kexue.attention import AttentionChange, change_attention, enable_length_scaling
+from kexue.attention import AttentionChange, change_attention, enable_length_scaling, enable_linear_attention
 from kexue.decoding import make_self_terminating
 from kexue.language import correct_mlm_embedding_
 from kexue.nn.capture import capture
@@ -38,6 +38,7 @@ def _doubled(attend: Callable[..., Any], backend: str) -> Callable[..., Any]:
 DOUBLED = AttentionChange("change_attention", "doubled", _doubled)
 VERBS = [
     Verb("enable_length_scaling", lambda model: enable_length_scaling(model, base_length=3)),
+    Verb("enable_linear_attention", enable_linear_attention),
     Verb("change_attention", lambda model: change_attention(model, DOUBLED)),
     Verb("correct_mlm_embedding_", lambda model: correct_mlm_embedding_(model, 3)),
     Verb(

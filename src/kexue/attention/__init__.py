@@ -1,4 +1,4 @@
-"""The scale of attention, by its gradient and by its entropy over any length, and functions for transformers."""
+"""Attention: its scale by gradient and by entropy over any length, its linear forms, and functions for transformers."""
 
 from kexue.extras import require
 
@@ -22,6 +22,7 @@ from kexue.attention.linear import (  # noqa: E402
     linformer_attention,
 )
 from kexue.attention.linear_layer import LinearAttention  # noqa: E402
+from kexue.attention.linear_models import enable_linear_attention  # noqa: E402
 from kexue.attention.register import AttentionChange, change_attention, register_attention  # noqa: E402
 from kexue.attention.scale import ScaleFit, fit_scale, optimal_scale, softmax_sensitivity  # noqa: E402
 
@@ -35,6 +36,7 @@ __all__ = [
     "change_attention",
     "efficient_attention",
     "enable_length_scaling",
+    "enable_linear_attention",
     "fit_scale",
     "length_factor",
     "length_scaled_attention",

@@ -22,6 +22,8 @@ __all__ = ["attended_keys", "count_attended"]
 
 # Bytes of the part of a mask that is counted at once; and of a block mask, that is written out at once.
 _COUNTED_BYTES, _MASK_BYTES = 1 << 20, 16 << 20
+# Entries of a mask that one operation counts: the masks of single tokens, where each operation more is felt.
+_SMALL = 1 << 16
 
 
 def count_attended(mask: Tensor, keys: int) -> Tensor:
@@ -56,8 +58,12 @@ def count_attended(mask: Tensor, keys: int) -> Tensor:
     """
     if mask.dtype != torch.bool and not mask.is_floating_point():
         raise TypeError(f"a mask must be boolean, or floating-point to be added to the scores, got {mask.dtype}")
-    # In blocks, because the sum first writes the mask out as integers.
-    count = _count_packed(mask) if _packs(mask) else blockwise(_count, mask.detach(), limit=_COUNTED_BYTES)
+    if mask.ndim > 1 and mask.shape[-2] > 1 and is_eager() and mask.stride(-2) == 0:  # padding alone, the same for all
+        return count_attended(mask[..., :1, :], keys).expand(mask.shape[:-1])
+    if mask.dtype == torch.bool and mask.numel() <= _SMALL:
+        count = mask.sum(-1, dtype=torch.int32)
+    else:  # in blocks, because the sum first writes the mask out as integers
+        count = _count_packed(mask) if _packs(mask) else blockwise(_count, mask.detach(), limit=_COUNTED_BYTES)
     return count * keys if mask.shape[-1] == 1 and keys != 1 else count
 
 

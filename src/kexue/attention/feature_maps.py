@@ -39,6 +39,27 @@ class FeatureMap(NamedTuple):
     positive: bool
     """Whether all features are known to be non-negative: then nothing cancels in a sum of similarities."""
 
+    def quotient(self, numerator: Tensor, denominator: Tensor, eps: float) -> Tensor:
+        """Sums of values, weighted with similarities, over the sums of the similarities.
+
+        Parameters
+        ----------
+        numerator : torch.Tensor, shape (..., d_v)
+            Weighted sums of values.
+        denominator : torch.Tensor, shape (..., 1)
+            Sums of weights.
+        eps : float
+            The smallest denominator where terms can cancel.
+
+        Returns
+        -------
+        torch.Tensor, shape (..., d_v)
+            The quotient; 0 where both are.
+        """
+        # A sum of non-negative terms has all its digits; what is left is room for the gradient.
+        least = torch.finfo(denominator.dtype).tiny * 1e8 if self.positive else eps
+        return numerator * denominator.clamp_min(least).reciprocal()
+
 
 def feature_map_of(feature_map: FeatureMapLike) -> FeatureMap:
     r"""The functions that a feature map stands for.

@@ -265,9 +265,7 @@ def _summed(k: Tensor, value: Tensor) -> Tensor:
 
 def _normalised(product: Tensor, maps: FeatureMap, eps: float) -> Tensor:
     numerator, denominator = product.split([product.shape[-1] - 1, 1], -1)
-    # A sum of non-negative terms has all its digits; what is left is room for the gradient.
-    least = torch.finfo(product.dtype).tiny * 1e8 if maps.positive else eps
-    return numerator * denominator.clamp_min(least).reciprocal()
+    return maps.quotient(numerator, denominator, eps)
 
 
 def _masked(k: Tensor, mask: Tensor | None, fill: float = 0.0) -> Tensor:
