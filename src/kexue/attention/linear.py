@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import repeat
 from typing import Any, Literal, NamedTuple, overload
 
 from kexue.extras import require
@@ -22,6 +24,10 @@ __all__ = [
     "linear_attention_step",
     "linformer_attention",
 ]
+
+
+# Bytes of the queries of one piece, and its least number of positions.
+_PIECE_BYTES, _SHORTEST_PIECE = 1 << 20, 256
 
 
 class LinearAttentionState(NamedTuple):
@@ -159,28 +165,34 @@ def linear_attention(
         )
     maps = feature_map_of(feature_map)
     dtype = value.dtype
+    seen = _seen(key, key_padding_mask)
+    causal = is_causal and queries > 1  # a single query sees all keys
+    early = max(keys - queries, 0) if causal else keys  # keys that all queries see
+    alone = max(queries - keys, 0) if causal else queries  # queries that see these and the state, and nothing else
     with torch.autocast(query.device.type, enabled=False):
         query, key, value = promote_half(query), promote_half(key), promote_half(value)
-        q, k = maps.query(query), _masked(maps.key(key), key_padding_mask)
-        state = None if initial_state is None else _joined(initial_state, k, value)
-        if is_causal and queries > 1:
-            if keys > queries:  # those that all queries see
-                early = keys - queries
-                seen = _summed(k[..., :early, :], value[..., :early, :])
-                state = seen if state is None else state + seen
-                k, value = k[..., early:, :], value[..., early:, :]
-            elif keys < queries:
-                k, value = (pad(x, (0, 0, queries - keys, 0)) for x in (k, value))
-            product, state = _causal_product(q, k, value, state, chunk_size, return_state)
-        else:
-            seen = _summed(k, value)
-            state = seen if state is None else state + seen
-            product = q @ state
-        output = _normalised(product, maps, eps).to(dtype)
+        sums = None if initial_state is None else _joined(initial_state, maps.key(key[..., :1, :]), value)
+        step = _step(query, chunk_size)
+        late = None if seen is None else seen[..., early:, :]
+        outputs = []
+        if early or not causal:
+            seen = None if seen is None else seen[..., :early, :]
+            for k, v, mask in _pieces(step, key[..., :early, :], value[..., :early, :], seen):
+                piece = _summed(_masked(maps.key(k), mask), v)
+                sums = piece if sums is None else sums + piece
+        if alone or not causal:
+            assert sums is not None
+            for (q,) in _pieces(step, query[..., :alone, :]):
+                outputs.append(_normalised(maps.query(q) @ sums, maps, eps).to(dtype))
+        if causal and keys:
+            for q, k, v, mask in _pieces(step, query[..., alone:, :], key[..., early:, :], value[..., early:, :], late):
+                product, sums = _causal_product(maps.query(q), _masked(maps.key(k), mask), v, sums, chunk_size)
+                outputs.append(_normalised(product, maps, eps).to(dtype))
+        output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -2)
     if not return_state:
         return output
-    assert state is not None
-    return output, LinearAttentionState(*_parted(state))
+    assert sums is not None
+    return output, LinearAttentionState(*_parted(sums))
 
 
 def linear_attention_step(
@@ -268,20 +280,38 @@ def _normalised(product: Tensor, maps: FeatureMap, eps: float) -> Tensor:
     return maps.quotient(numerator, denominator, eps)
 
 
-def _masked(k: Tensor, mask: Tensor | None, fill: float = 0.0) -> Tensor:
-    """Features of 0 where keys are hidden: after the map, which need not map 0 to 0."""
+def _seen(key: Tensor, mask: Tensor | None) -> Tensor | None:
+    """The mask of the keys, of shape (..., S, 1), its axes before the last in their places."""
     if mask is None:
-        return k
+        return None
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
         got = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
         raise TypeError(f"key_padding_mask must be a boolean tensor, True where a key is attended, got {got}")
-    if not 1 <= mask.ndim < k.ndim or mask.shape[-1] != k.shape[-2]:
+    if not 1 <= mask.ndim < key.ndim or mask.shape[-1] != key.shape[-2]:
         raise ValueError(
-            f"key_padding_mask must have the shape (..., {k.shape[-2]}) and at most {k.ndim - 1} axes, "
+            f"key_padding_mask must have the shape (..., {key.shape[-2]}) and at most {key.ndim - 1} axes, "
             f"got {tuple(mask.shape)}"
         )
-    whole = mask.reshape(*mask.shape[:-1], *(1,) * (k.ndim - 1 - mask.ndim), mask.shape[-1])
-    return k.masked_fill(~whole[..., None], fill)
+    return mask.reshape(*mask.shape[:-1], *(1,) * (key.ndim - 1 - mask.ndim), mask.shape[-1], 1)
+
+
+def _masked(k: Tensor, seen: Tensor | None, fill: float = 0.0) -> Tensor:
+    """Features of 0 where keys are hidden: after the map, which need not map 0 to 0."""
+    return k if seen is None else k.masked_fill(~seen, fill)
+
+
+def _step(query: Tensor, chunk_size: int) -> int:
+    """Length of the pieces that are worked through one by one: on a processor, those that fit into its cache."""
+    length = max(query.shape[-2], 1)
+    if query.device.type != "cpu" or not is_eager():
+        return length
+    chunks = _PIECE_BYTES * length // max(query.numel() * query.itemsize * chunk_size, 1)
+    return chunk_size * max(chunks, -(-_SHORTEST_PIECE // chunk_size))
+
+
+def _pieces(step: int, *tensors: Tensor | None) -> Iterator[tuple[Any, ...]]:
+    """Tensors in pieces along the positions; None stays None."""
+    return zip(*(repeat(None) if x is None else x.split(step, -2) for x in tensors), strict=False)
 
 
 def _joined(state: LinearAttentionState, k: Tensor, value: Tensor) -> Tensor:
@@ -298,8 +328,8 @@ def _joined(state: LinearAttentionState, k: Tensor, value: Tensor) -> Tensor:
 
 
 def _causal_product(
-    q: Tensor, k: Tensor, value: Tensor, state: Tensor | None, chunk_size: int, return_state: bool
-) -> tuple[Tensor, Tensor | None]:
+    q: Tensor, k: Tensor, value: Tensor, state: Tensor | None, chunk_size: int
+) -> tuple[Tensor, Tensor]:
     """Products of each query's features with the sums over the keys up to it, and the sums after the last key."""
     length = q.shape[-2]
     size = min(chunk_size, length)
@@ -312,7 +342,7 @@ def _causal_product(
     if state is not None:
         before = before + state[..., None, :, :]
     product = (q @ k.mT).tril() @ value + q @ before
-    after = before[..., -1, :, :] + sums[..., -1, :, :] if return_state else None
+    after = before[..., -1, :, :] + sums[..., -1, :, :]
     return product.flatten(-3, -2)[..., :length, :], after
 
 
@@ -405,11 +435,11 @@ def efficient_attention(
             "positions in its denominator"
         )
     dtype = value.dtype
+    seen = _seen(key, key_padding_mask)
     with torch.autocast(query.device.type, enabled=False):
         query, key, value = promote_half(query), promote_half(key), promote_half(value)
         # With a number in place of -inf, and 0 after it, a row that is hidden as a whole is 0.
-        hidden = _masked(key, key_padding_mask, torch.finfo(key.dtype).min)
-        weight = _masked(hidden.softmax(-2), key_padding_mask)
+        weight = _masked(_masked(key, seen, torch.finfo(key.dtype).min).softmax(-2), seen)
         return (query.softmax(-1) @ (weight.mT @ value)).to(dtype)
 
 
