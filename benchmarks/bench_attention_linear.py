@@ -82,7 +82,7 @@ def all_pairs(query: Any, key: Any, value: Any) -> Any:
 
 
 def _limit(n: int, causal: bool, training: bool) -> dict[str, Any]:
-    """At best it takes as long as one square matmul with the same number of operations."""
+    """At best it takes as long as its matrix products alone, or as one of square matrices with as many operations."""
     import torch
 
     from kexue.attention import linear_attention
@@ -91,12 +91,25 @@ def _limit(n: int, causal: bool, training: bool) -> dict[str, Any]:
     operations = HEADS * (4 * n * D * D + (4 * n * CHUNK * D if causal else 0)) * (3 if training else 1)
     side = round((operations / 2) ** (1 / 3))
     left, right = torch.randn(2, side, side, generator=torch.Generator().manual_seed(0)).unbind()
+    query, key, value = (x.detach() for x in tensors)
+    if causal:
+        query, key, value = (x.unflatten(-2, (-1, CHUNK)) for x in (query, key, value))
+
+    def products() -> None:
+        for _ in range(3 if training else 1):
+            query @ (key.mT @ value)
+            if causal:
+                (query @ key.mT) @ value
+
     return {
         "name": "attention.linear: linear_attention, its limit",
         "scale": _scale(n, causal, training),
         "target": "<= 2x",
         "ours": _run(lambda *x: linear_attention(*x, is_causal=causal, chunk_size=CHUNK), tensors, training),
-        "peers": {"torch matmul of square matrices, as many operations": lambda: left @ right},
+        "peers": {
+            "torch matmul, the products alone": products,
+            "torch matmul of square matrices, as many operations": lambda: left @ right,
+        },
         "work": {"torch matmul of square matrices, as many operations": 2 * side**3 / operations},
     }
 

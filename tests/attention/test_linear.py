@@ -14,6 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from kexue.attention import (
     LinearAttentionState,
     efficient_attention,
+    linear,
     linear_attention,
     linear_attention_step,
     linformer_attention,
@@ -83,13 +84,21 @@ def near(found, expected, tolerance=1e-12):
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
 
+@pytest.fixture(params=[None, 1], ids=["whole", "pieces"])
+def pieces(request, monkeypatch):
+    """Sequences in one piece, and in as many as there can be: those of the tests are short."""
+    if request.param is not None:
+        monkeypatch.setattr(linear, "_PIECE_BYTES", 0)
+        monkeypatch.setattr(linear, "_SHORTEST_PIECE", request.param)
+
+
 # -- the definition
 
 
 @maps
 @pytest.mark.parametrize("masked", [False, True], ids=["all", "masked"])
 @pytest.mark.parametrize(("is_causal", "keys"), [(False, 11), (False, 7), (True, 11)], ids=["whole", "cross", "causal"])
-def test_it_is_the_quotient_of_sums_over_pairs(feature_map, masked, is_causal, keys):
+def test_it_is_the_quotient_of_sums_over_pairs(feature_map, masked, is_causal, keys, pieces):
     q, k, v = tensors(keys=keys)
     mask = torch.ones(2, keys, dtype=torch.bool)
     if masked:
@@ -111,7 +120,7 @@ def test_it_is_the_quotient_of_sums_over_pairs(feature_map, masked, is_causal, k
 
 
 @maps
-def test_chunks_do_not_change_anything(feature_map):
+def test_chunks_do_not_change_anything(feature_map, pieces):
     q, k, v = tensors(queries=37, keys=37)
     expected = linear_attention(q, k, v, feature_map=feature_map, is_causal=True, chunk_size=37)
     for size in (1, 2, 5, 36, 64):
@@ -147,7 +156,7 @@ def test_token_by_token_is_the_same(feature_map):
 
 @pytest.mark.parametrize("is_causal", [False, True])
 @pytest.mark.parametrize("queries", [0, 1, 3, 7, 9])
-def test_queries_that_follow_a_state_end_with_the_last_key(queries, is_causal):
+def test_queries_that_follow_a_state_end_with_the_last_key(queries, is_causal, pieces):
     _, state = linear_attention(*tensors(5, 5, seed=7), return_state=True)
     q, k, v = tensors(queries, 7)
     found, after = linear_attention(q, k, v, is_causal=is_causal, chunk_size=4, initial_state=state, return_state=True)
@@ -161,7 +170,7 @@ def test_queries_that_follow_a_state_end_with_the_last_key(queries, is_causal):
     near(after.k_sum, linear_attention(q, k, v, return_state=True)[1].k_sum)
 
 
-def test_nothing_gives_nothing():
+def test_nothing_gives_nothing(pieces):
     q, k, v = tensors()
     for is_causal in (False, True):
         assert linear_attention(q[..., :0, :], k[..., :0, :], v[..., :0, :], is_causal=is_causal).shape == (2, 3, 0, 4)
@@ -190,7 +199,7 @@ def test_the_order_of_keys_does_not_matter_and_queries_go_with_theirs():
 
 
 @pytest.mark.parametrize("is_causal", [False, True])
-def test_heads_can_share_their_keys(is_causal):
+def test_heads_can_share_their_keys(is_causal, pieces):
     q, k, v = normal(2, 3, 4, 11, D), normal(2, 3, 1, 11, D, seed=1), normal(2, 3, 1, 11, 5, seed=2)
     mask = torch.rand(2, 11, generator=torch.Generator().manual_seed(0)) < 0.7
     options = {"is_causal": is_causal, "key_padding_mask": mask, "return_state": True, "chunk_size": 4}
@@ -253,6 +262,19 @@ def test_half_precision_over_many_keys(dtype, is_causal):
     torch.testing.assert_close(found, expected.to(dtype))
 
 
+def test_long_sequences_are_worked_through_in_pieces():
+    q, k, v = (normal(2, 8, 1000, 64, seed=seed, dtype=torch.float32) for seed in range(3))
+    assert linear._step(q, 64) == 256
+    assert linear._step(q[:1, :1], 64) == 4096
+    assert linear._step(q[:, :, :1], 64) == 256
+    assert linear._step(q, 100) == 300
+    for is_causal in (False, True):
+        expected = linear_attention(*(x.double() for x in (q, k, v)), is_causal=is_causal)
+        torch.testing.assert_close(
+            linear_attention(q, k, v, is_causal=is_causal).double(), expected, rtol=1e-4, atol=1e-5
+        )
+
+
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_autocast_does_not_reach_the_sums(is_causal):
     q, k, v = (normal(16384, 8, seed=seed, dtype=torch.float32) for seed in range(3))
@@ -280,7 +302,7 @@ def test_gradients(feature_map, is_causal):
     assert torch.autograd.gradcheck(attend, inputs)
 
 
-def test_gradients_of_states_and_of_gradients():
+def test_gradients_of_states_and_of_gradients(pieces):
     q, k, v = tensors(5, 5, lead=(), values=2)
     state = LinearAttentionState(normal(D, 2, seed=5).exp(), normal(D, seed=6).exp())
     inputs = tuple(x.requires_grad_() for x in (q, k, v, *state))
@@ -295,7 +317,7 @@ def test_gradients_of_states_and_of_gradients():
 
 
 @pytest.mark.parametrize("is_causal", [False, True])
-def test_rows_without_keys_have_no_gradient(is_causal):
+def test_rows_without_keys_have_no_gradient(is_causal, pieces):
     q, k, v = (x.requires_grad_() for x in tensors(dtype=torch.float32))
     mask = torch.zeros(2, 11, dtype=torch.bool)
     mask[1, 3:] = True
