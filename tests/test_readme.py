@@ -50,6 +50,60 @@ def test_parts_in_three_lines_each_and_a_loop(path, capsys, monkeypatch, tmp_pat
     assert float(re.search(r"tensor\((2\.\d+)\)", printed)[1]) == pytest.approx(2.84, abs=0.1)
 
 
+def lines_for_a_model(path: Path) -> list[str]:
+    return re.findall(r"^\| `(.+?)` \|", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+def test_one_line_for_a_model_that_exists():
+    """Each line works on a small model, and what it changed can be taken back."""
+    from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, GPT2Config, GPT2LMHeadModel
+
+    from kexue import attention, data, decoding, interpret, language
+    from kexue.nn.capture import capture
+    from kexue.optim.averaging import EMA
+    from kexue.optim.clipping import attach_clipping
+    from kexue.studies.masked_models import listed_tokenizer
+
+    lines = [line for line in lines_for_a_model(READMES[0]) if line.endswith(")")]
+    assert lines == [line for line in lines_for_a_model(READMES[1]) if line.endswith(")")]
+    assert len(lines) == 11
+    parts = {
+        name: getattr(room, name) for room in (attention, data, decoding, interpret, language) for name in room.__all__
+    }
+    parts |= {"capture": capture, "EMA": EMA, "attach_clipping": attach_clipping}
+    sizes = {
+        "vocab_size": 30,
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
+    tokenizer = listed_tokenizer("甲乙丙丁")
+    for line in lines:
+        torch.manual_seed(0)
+        model: torch.nn.Module = GPT2LMHeadModel(GPT2Config(vocab_size=30, n_layer=1, n_head=2, n_embd=16)).eval()
+        if "mlm" in line:
+            model = BertForMaskedLM(BertConfig(**sizes)).eval()
+        given = {
+            "model": model,
+            "optimizer": torch.optim.SGD(model.parameters(), 0.1),
+            "classifier": BertForSequenceClassification(BertConfig(**sizes)).eval(),
+            "tokenizer": tokenizer,
+            "text": "甲",
+            "items": range(20),
+        }
+        ids = torch.tensor([[5, 6, 7]])
+        before = model(ids).logits
+        result = eval(line, {**parts, **given})
+        after = model(ids).logits
+        if hasattr(result, "remove"):
+            result.remove()
+            assert torch.equal(model(ids).logits, before), line
+        else:
+            assert torch.equal(after, before), line
+            assert result is not None
+
+
 @pytest.mark.parametrize("path", READMES, ids=lambda path: path.name)
 def test_the_commands_exist(path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
