@@ -422,6 +422,6 @@ def path_figure(path: dict[str, list[float]], target: float) -> Any:
     upper.minorticks_off()
     lower.plot(steps, path["entropy"], color=COLORS[1], linewidth=1.1, label="model")
     lower.axhline(target, linestyle=":", color=INK, linewidth=1.2, label="asked for")
-    lower.set(xlabel="character", ylabel="entropy (nats)")
-    lower.legend()
+    lower.set(xlabel="character", ylabel="entropy (nats)", ylim=(0, 1.4 * max(path["entropy"])))
+    lower.legend(loc="upper right", ncols=2)
     return figure
