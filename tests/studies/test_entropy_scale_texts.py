@@ -1,10 +1,13 @@
-"""How the texts of the study are called."""
+"""The texts of the study."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from kexue.studies.entropy_scale_texts import text_name
+from kexue.studies.entropy_scale import Config
+from kexue.studies.entropy_scale_texts import TextModels, text_name
 
 
 @pytest.mark.parametrize(
@@ -19,3 +22,10 @@ from kexue.studies.entropy_scale_texts import text_name
 )
 def test_names(text, name):
     assert text_name(text) == name
+
+
+def test_a_text_that_is_too_short(tmp_path):
+    (tmp_path / "a.txt").write_text("山高水长。\n" * 40, encoding="utf-8")
+    record = SimpleNamespace(data_dir=None)
+    with pytest.raises(ValueError, match="dataset must have 1024 tokens or more to test with and 48 windows of 64"):
+        TextModels(Config(), record, str(tmp_path), first=True)

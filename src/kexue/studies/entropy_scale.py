@@ -37,9 +37,9 @@ class Config:
     """Learning rate of AdamW, which falls to 0 along a line."""
     hidden: float = 0.15
     """Probability of a token to be masked, in training and in the test."""
-    tokens: int = 32_768
+    tokens: int = 16_384
     """Tokens of the test."""
-    factors: tuple[float, ...] = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5)
+    factors: tuple[float, ...] = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
     """Constant factors of the scale that are tried at the longest length but one."""
     bases: tuple[int, ...] = ()
     """Further base lengths of the law, each with a model that is trained with it."""
@@ -79,7 +79,7 @@ class Config:
 
 PRESETS = {
     "quick": Config(),
-    "standard": Config(dataset=("online-shopping", "stdlib"), steps=400, rows=1000, seeds=5),
+    "standard": Config(dataset=("online-shopping", "stdlib"), steps=500, tokens=32_768, rows=1000, seeds=5),
     "full": Config(
         dataset=("online-shopping", "poetry-zh", "stdlib"),
         width=384,
@@ -207,6 +207,8 @@ def heads_figure(config: Config, texts: list[TextModels]) -> Any:
             axes.plot(fixed, law, "o", color=COLORS[(layer - 1) % len(COLORS)], markersize=5, label=f"layer {layer}")
         axes.axline((0, 0), slope=1, color=INK, linestyle=":", linewidth=1)
         axes.set(
+            xlim=(min(0.0, axes.get_xlim()[0]), None),
+            ylim=(min(0.0, axes.get_ylim()[0]), axes.get_xlim()[1]),
             xlabel="growth, fixed scale (nats)",
             ylabel="growth, log n / log n₀ (nats)",
             title=text.label["en"],

@@ -51,6 +51,11 @@ class TextModels:
     ----------
     label : dict of str to str
         What the text is, in both languages.
+
+    Raises
+    ------
+    ValueError
+        If the text has not enough tokens for a window of the test and the windows of a step.
     """
 
     def __init__(self, config: Config, record: Record, dataset: str, *, first: bool) -> None:
@@ -60,7 +65,11 @@ class TextModels:
         self._source = "article" if first else "ours"
         self._stream = text_stream(dataset, record.data_dir)
         if len(self._stream.test) < config.lengths[-1] or len(self._stream.train) < config.lengths[0] * config.batch:
-            raise ValueError(f"{dataset} is too short: its test has {len(self._stream.test)} tokens")
+            raise ValueError(
+                f"dataset must have {config.lengths[-1]} tokens or more to test with and {config.batch} windows of "
+                f"{config.lengths[0]} to train on, got {len(self._stream.test)} and {len(self._stream.train)} tokens in "
+                f"{dataset!r}"
+            )
         unit = self._stream.unit
         builtin = dataset == "stdlib"
         self.label = {
