@@ -79,7 +79,7 @@ class Config:
 
 PRESETS = {
     "quick": Config(),
-    "standard": Config(dataset=("online-shopping", "stdlib"), steps=500, tokens=32_768, rows=1000, seeds=5),
+    "standard": Config(dataset=("online-shopping", "stdlib"), steps=520, tokens=32_768, rows=1000, seeds=5),
     "full": Config(
         dataset=("online-shopping", "poetry-zh", "stdlib"),
         width=384,

@@ -67,8 +67,8 @@ class TextModels:
         if len(self._stream.test) < config.lengths[-1] or len(self._stream.train) < config.lengths[0] * config.batch:
             raise ValueError(
                 f"dataset must have {config.lengths[-1]} tokens or more to test with and {config.batch} windows of "
-                f"{config.lengths[0]} to train on, got {len(self._stream.test)} and {len(self._stream.train)} tokens in "
-                f"{dataset!r}"
+                f"{config.lengths[0]} to train on, got {len(self._stream.test)} and {len(self._stream.train)} tokens "
+                f"in {dataset!r}"
             )
         unit = self._stream.unit
         builtin = dataset == "stdlib"
