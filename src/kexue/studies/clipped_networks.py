@@ -141,6 +141,7 @@ def _scatter(found: dict[str, Any]) -> Any:
     for number, (axes, name) in enumerate(zip(both, ("numbers", "matrices"), strict=True)):
         axes.plot(found[name]["norms"], found[name]["curvatures"], ".", color=COLORS[number], markersize=4)
         axes.set(xscale="log", yscale="log", xlabel="norm of the gradient", ylabel="curvature", title=name)
+        axes.tick_params(axis="x", which="minor", labelbottom=False)  # they would run into one another
     return figure
 
 
