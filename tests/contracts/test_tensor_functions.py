@@ -181,6 +181,23 @@ ROWS = [
         )
         for laws, corners, options in ((_laws, corners, {}), (_variances, (), {"form": "var"}))
     ),
+    *(
+        Row(
+            "probability.transport.wasserstein_1d",
+            inputs,
+            (_corner([1.0, 0.0, 2.0], [2.0, 1.0, 0.0]), _corner([1.0, 1.0], [0.0, 1.0, 2.0])),
+            options={"p": p},
+            broadcasts=True,
+        )
+        for p in (1, 2)
+        for inputs in (lambda: (_noise(5), _noise(5, seed=1)), lambda: (_noise(5), _noise(4, seed=1), _p(), _p(4)))
+    ),
+    Row(
+        "probability.transport.duality_gap",
+        lambda: (_noise(3, 4).exp(), _noise(3), _noise(4), _noise(3, 4, seed=1)),
+        broadcasts=True,
+        unchecked={},
+    ),
     Row(
         "probability.gaussian.gaussian_wasserstein",
         _factors,
