@@ -250,7 +250,7 @@ def test_the_divergence_is_zero_for_equal_clouds_and_tends_to_the_distance() -> 
         assert apart[2] < apart[1] < apart[0]
         assert apart[2] < 0.02 * exact
     default = wasserstein(x, y, method="sinkhorn")
-    torch.testing.assert_close(default, wasserstein(x, y), rtol=0.05, atol=0)
+    torch.testing.assert_close(default, wasserstein(x, y), rtol=0.15, atol=0)
 
 
 def test_wasserstein1_gives_the_best_critic() -> None:

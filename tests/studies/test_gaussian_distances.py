@@ -1,0 +1,96 @@
+"""The study of distances between normal laws, shortened."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import kexue
+from kexue.probability.gaussian import gaussian_kl
+from kexue.progress import NullProgress
+from kexue.studies.gaussian_distances import NAMES, PRESETS, Config, _bhattacharyya_64, _kl, law
+
+SHORT = {
+    "laws": 3,
+    "dim": 8,
+    "perturbations": (1e-1, 1e-3, 1e-5),
+    "descent_steps": 150,
+    "sizes": (20, 80),
+    "draws": 3,
+    "progress": NullProgress(),
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return kexue.studies.run("gaussian-distances", out=tmp_path_factory.mktemp("runs"), seeds=2, **SHORT)
+
+
+def test_it_finishes_with_all_that_it_declares(run):
+    assert run.status == "finished"
+    names = {metric["name"] for metric in run.metrics}
+    assert {f"formulas/{what}" for what in ("two-forms", "residual", "kl", "bhattacharyya", "ratio")} < names
+    assert {f"error/{form}/{name.rstrip('²')}" for form in ("ours", "textbook") for name in NAMES} < names
+    assert {"descent/end", "coincidence/ours", "frechet/halves", "frechet/kinds", "frechet/extrapolated"} < names
+    assert [figure.name for figure in run.figures] == ["shapes", "digits", "descent", "frechet"]
+
+
+def test_everything_is_said_in_both_languages(run):
+    assert len({claim.zh["claim"] for claim in run.claims}) == len(run.claims) == 17
+    for claim in run.claims:
+        assert claim.zh["claim"]
+        assert claim.zh["scale"]
+        assert bool(claim.note) == bool(claim.zh.get("note"))
+    for shown in run.figures:
+        assert shown.caption["en"]
+        assert shown.caption["zh"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Both published forms",
+        "KL divergence is that",
+        "by determinants",
+        "residual form",
+        "no more than half",
+        "coincide",
+    ],
+)
+def test_formulas_hold_at_any_size(run, text):
+    for claim in run.claims:
+        if text in claim.claim:
+            assert claim.verdict == "reproduced", claim.line
+
+
+def test_textbook_forms_lose_their_digits(run):
+    (claim,) = (claim for claim in run.claims if "below zero or of the wrong size" in claim.claim)
+    assert min(claim.measured) > 1
+
+
+def test_the_references_are_right_for_laws_that_are_far_apart():
+    from kexue.probability.gaussian import gaussian_bhattacharyya
+
+    (zero, p), (_, q) = law(5, 0), law(5, 1)
+    torch.testing.assert_close(_kl(p, q), gaussian_kl(zero, p, zero, q))
+    torch.testing.assert_close(_bhattacharyya_64(p, q), gaussian_bhattacharyya(zero, p, zero, q))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"laws": 0}, "laws must be 1 or more, got 0"),
+        ({"perturbations": (1e-3, 1e-1)}, r"perturbations must be two or more, falling, in \(0, 1\)"),
+        ({"perturbations": (2.0, 1e-1)}, "perturbations must be two or more"),
+        ({"sizes": (5, 50)}, "sizes must be two or more, rising from at least 10"),
+        ({"sizes": (50, 900)}, "at most 890, got 900"),
+    ],
+)
+def test_wrong_fields(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Config(**fields)
+
+
+def test_presets():
+    assert PRESETS["quick"].seeds == 1
+    assert PRESETS["standard"].seeds >= 5
