@@ -10,7 +10,7 @@ from scipy.linalg import sqrtm
 from torch import Tensor
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from kexue.probability.gaussian import bures_overlap, gaussian_kl, gaussian_wasserstein
+from kexue.probability.gaussian import bures_overlap, gaussian_bhattacharyya, gaussian_kl, gaussian_wasserstein
 
 __all__ = ["cases"]
 
@@ -21,6 +21,7 @@ def cases() -> list[dict[str, Any]]:
     """The rows of the table: divergence, Wasserstein distance, its gradient, and the overlap of large covariances."""
     return [
         *(_divergence(n, d) for n, d in ((1000, 16), (64, 128), (4, 512))),
+        _bhattacharyya(1000, 16),
         *(_wasserstein(n, d, target) for n, d, target in ((1000, 16, ">= 1.8x"), (64, 96, ">= 1.3x"))),
         *(_gradient(n, d) for n, d in ((1000, 16), (64, 96))),
         _overlap(512),
@@ -50,6 +51,23 @@ def _divergence(n: int, d: int) -> dict[str, Any]:
                 MultivariateNormal(mean_p, cov_p), MultivariateNormal(mean_q, cov_q)
             )
         },
+    }
+
+
+def _bhattacharyya(n: int, d: int) -> dict[str, Any]:
+    mean_p, cov_p, mean_q, cov_q = _laws(n, d)
+
+    def published() -> Tensor:
+        middle, shift = 0.5 * (cov_p + cov_q), mean_p - mean_q
+        first = 0.125 * (shift * torch.linalg.solve(middle, shift)).sum(-1)
+        return first + 0.5 * (middle.logdet() - 0.5 * (cov_p.logdet() + cov_q.logdet()))
+
+    return {
+        "name": "probability.gaussian: gaussian_bhattacharyya",
+        "scale": f"batch {n}, d={d}, float64",
+        "target": ">= 1x",
+        "ours": lambda: gaussian_bhattacharyya(mean_p, cov_p, mean_q, cov_q),
+        "peers": {"torch solve and logdet, as published": published},
     }
 
 

@@ -547,3 +547,32 @@ def test_half_precision_is_computed_in_single() -> None:
         assert value == function(mean.float(), cov.float()).bfloat16()
     assert bures_overlap(cov, cov).dtype is torch.bfloat16
     assert all(x.dtype is torch.bfloat16 for x in gaussian_geodesic(0.5, mean, cov))
+
+
+@pytest.mark.parametrize("squared", [True, False])
+@pytest.mark.parametrize("form", ["cov", "tril", "factor", "var"])
+def test_gradients_are_finite_wherever_laws_lose_their_breadth(form: str, squared: bool) -> None:
+    kinds = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 1]], dtype=torch.float64)
+    laws = kinds if form == "var" else kinds.diag_embed()
+    # All nine pairs at once: each of the batch has to look after itself.
+    leaves = [laws[:, None].clone().requires_grad_(), laws[None].clone().requires_grad_()]
+    mean = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    value = gaussian_wasserstein(mean, leaves[0], mean, leaves[1], form=form, squared=squared)
+    expected = (kinds[:, None] - kinds).square().sum(-1)
+    torch.testing.assert_close(value, expected if squared else expected.sqrt())
+    assert all(slope.isfinite().all() for slope in torch.autograd.grad(value.sum(), [*leaves, mean]))
+
+
+@pytest.mark.parametrize("function", ENTROPIC)
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_unit_of_the_data_does_not_matter(
+    function: Callable[..., Tensor], scale: float, dtype: torch.dtype
+) -> None:
+    p, q = law(3, 0), law(3, 4)
+    plain = function(*p, *q)
+    laws = [(scale**0.5 * mean).to(dtype) for mean in (p[0], q[0])], [(scale * cov).to(dtype) for cov in (p[1], q[1])]
+    leaves = [z.requires_grad_() for pair in zip(*laws, strict=True) for z in pair]
+    value = function(*leaves)
+    assert value.item() == pytest.approx(plain.item(), rel=1e-8 if dtype is torch.float64 else 1e-3)
+    assert all(slope.isfinite().all() for slope in torch.autograd.grad(value, leaves))
