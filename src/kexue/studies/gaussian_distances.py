@@ -331,7 +331,11 @@ def _digits_kept(config: Config, seed: int) -> dict[str, Any]:
     for size in config.perturbations:
         single = [z.float() for z in (p, p + size * change)]
         double = [z.double() for z in single]  # the truth is that of the rounded covariances
-        functions = (gaussian_kl, gaussian_bhattacharyya, lambda *z: gaussian_wasserstein(*z, squared=True))
+        functions: tuple[Any, ...] = (
+            gaussian_kl,
+            gaussian_bhattacharyya,
+            lambda *z: gaussian_wasserstein(*z, squared=True),
+        )
         for name, function, textbook in zip(NAMES, functions, (_kl, _bhattacharyya, _wasserstein), strict=True):
             truth = (
                 _bhattacharyya_64(*double)

@@ -357,7 +357,7 @@ def cone_figure() -> Any:
             corners = np.array([edge, edge + beyond, beyond - edge, -edge])
             axes.fill(*corners.T, color=COLORS[2], alpha=0.08)
             axes.plot(*np.array([edge, -edge]).T, ":", color=COLORS[2])
-        else:
+        elif x is not None:
             axes.set_title("x = (" + ", ".join(f"{value:.2f}" for value in x.tolist()) + ")")
         axes.set(xlim=(-1.3, 2.3), ylim=(-1.0, 2.1))
         axes.set_aspect("equal")
