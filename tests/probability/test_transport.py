@@ -194,11 +194,11 @@ def test_the_line_is_sorted_and_agrees() -> None:
 def test_normal_samples_approach_the_closed_form() -> None:
     from kexue.probability.gaussian import gaussian_wasserstein
 
-    n = 400
+    n = 200
     x, y = noise(n, 2), noise(n, 2, seed=1) @ torch.tensor([[2.0, 0.5], [0.0, 1.0]], dtype=torch.float64) + 3
     sample = wasserstein(x, y, p=2).item()
     moments = gaussian_wasserstein(x.mean(0), x.T.cov(), y.mean(0), y.T.cov()).item()
-    assert sample == pytest.approx(moments, rel=0.02)
+    assert sample == pytest.approx(moments, rel=0.05)
     # Gelbrich: no two laws with these moments are closer than the normal ones.
     biased = [z.T.cov(correction=0) for z in (x, y)]
     assert sample >= gaussian_wasserstein(x.mean(0), biased[0], y.mean(0), biased[1]).item()
