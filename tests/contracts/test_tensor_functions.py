@@ -21,7 +21,7 @@ class Row(NamedTuple):
     name: str
     """Dotted name under ``kexue``; imported when its tests run."""
     inputs: Callable[[], tuple[Tensor, ...]]
-    """Example inputs in float64, without batch dimensions."""
+    """Example inputs in float64, without batch dimensions; integers are what the function has no gradient for."""
     corners: tuple[Callable[[], tuple[Tensor, ...]], ...] = ()
     """Inputs at which the gradient must be finite."""
     options: dict[str, Any] = {}  # noqa: RUF012
@@ -87,6 +87,9 @@ def _same_singular_laws() -> tuple[Tensor, ...]:
 
 
 ONE, ZERO, HALF = [0.0, 1.0, 0.0], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]
+MASKED, TIES, NOTHING = _corner([-torch.inf, 1e4, 0.0, 2.0]), _corner([1.0, 1.0, 1.0, 0.0]), _corner([-torch.inf] * 3)
+ABOVE, BOTH_ENDS = _corner([torch.inf, 0.0, torch.inf]), _corner([-torch.inf, -1e4, 0.0, 0.5, 1.0, 1e4, torch.inf])
+JUST_ENOUGH, FAR = _corner([-torch.inf, 1.0, 0.0]), _corner([1e8, -1e8, 1e8, 0.0, 1e8])
 TABLE = _corner([[0.5, 0.0, 0.0], [0.25, 0.25, 0.0], [0.0, 0.0, 0.0]])
 
 ROWS = [
@@ -205,6 +208,64 @@ ROWS = [
         broadcasts=True,
     ),
 ]
+
+
+def _probs(*shape: int) -> Tensor:
+    return _noise(*shape).softmax(-1)
+
+
+def _relaxation(name: str, inputs: Callable[[], tuple[Tensor, ...]], *corners: Any, **options: Any) -> Row:
+    checks = name in ("soft_rank", "soft_sort", "soft_topk")
+    unchecked = {"validate": False} if checks else {}
+    return Row(f"relaxation.{name}", inputs, corners, options, broadcasts=name == "smooth_mod", unchecked=unchecked)
+
+
+def _numbers() -> tuple[Tensor, ...]:
+    return (3 * _noise(5),)
+
+
+def _classes() -> tuple[Tensor, ...]:
+    return _noise(5, 3).softmax(-1), torch.tensor([0, 1, 1, 2, 0])
+
+
+def _labels() -> tuple[Tensor, ...]:
+    return _noise(5).sigmoid(), torch.tensor([0, 1, 1, 0, 1])
+
+
+def _no_positives() -> tuple[Tensor, ...]:
+    return torch.zeros(3, dtype=torch.float64), torch.tensor([0, 0, 0])
+
+
+ROWS += [
+    _relaxation("smooth_max", _numbers, MASKED, TIES, ABOVE, NOTHING, temperature=0.5, mean=True),
+    _relaxation("smooth_min", _numbers, TIES, ABOVE, temperature=0.5),
+    _relaxation("soft_onehot", _numbers, MASKED, TIES, ABOVE, NOTHING, temperature=0.5),
+    _relaxation("soft_argmax", _numbers, MASKED, TIES, ABOVE, NOTHING),
+    *(_relaxation("smooth_step", _numbers, BOTH_ENDS, kind=kind) for kind in ("logistic", "normal")),
+    _relaxation("smooth_sign", _numbers, BOTH_ENDS),
+    *(
+        _relaxation("smooth_relu", _numbers, BOTH_ENDS, kind=kind)
+        for kind in ("softplus", "normal", "squareplus", "swish", "gelu")
+    ),
+    _relaxation("smooth_abs", _numbers, BOTH_ENDS),
+    *(_relaxation("smooth_floor", _numbers, BOTH_ENDS, temperature=temperature) for temperature in (0.05, 0.3)),
+    _relaxation("smooth_ceil", _numbers, BOTH_ENDS, temperature=0.1),
+    _relaxation("smooth_round", _numbers, BOTH_ENDS, temperature=0.1),
+    _relaxation("smooth_mod", lambda: (*_numbers(), _noise(5, seed=1).exp()), temperature=0.1),
+    _relaxation("soft_confusion", _classes),
+    _relaxation("soft_accuracy", _labels),
+    _relaxation("soft_mcc", _classes, _no_positives),
+    _relaxation("soft_fbeta", _labels, _no_positives),
+    _relaxation("soft_fbeta", _classes, average="weighted", beta=2.0),
+    _relaxation("soft_iou", _classes, average="macro"),
+    *(_relaxation("soft_auc", _labels, method=method) for method in ("pairwise", "rank")),
+    *(_relaxation("soft_rank", _numbers, TIES, method=method) for method in ("projection", "pairwise")),
+    _relaxation("soft_sort", _numbers, TIES),
+    *(
+        _relaxation("soft_topk", _numbers, MASKED, TIES, JUST_ENOUGH, FAR, k=2, method=method)
+        for method in ("threshold_sigmoid", "threshold_exp", "threshold_laplace", "subset", "iterative")
+    ),
+]
 rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name + "".join(f"-{key}" for key in row.options))
 
 
@@ -218,7 +279,22 @@ def function_of(row: Row, *, checked: bool = True) -> Callable[..., Tensor]:
 def batch_of(row: Row, size: int = 3) -> tuple[Tensor, ...]:
     """A batch of slightly different inputs, each as valid as the example: a mixture of probabilities is one."""
     weights = torch.linspace(0.6, 1.0, size, dtype=torch.float64)
-    return tuple(torch.stack([w * x + (1 - w) * x.flip(-1) for w in weights]) for x in row.inputs())
+    return tuple(
+        torch.stack([w * x + (1 - w) * x.flip(-1) for w in weights])
+        if x.is_floating_point()
+        else torch.stack([x] * size)
+        for x in row.inputs()
+    )
+
+
+def floating(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """What has a gradient."""
+    return tuple(x for x in inputs if x.is_floating_point())
+
+
+def with_gradient(inputs: tuple[Tensor, ...], dtype: torch.dtype = torch.float64) -> tuple[Tensor, ...]:
+    """Copies, of that dtype where they are not integers."""
+    return tuple(x.detach().to(dtype, copy=True).requires_grad_() if x.is_floating_point() else x for x in inputs)
 
 
 @rows
@@ -244,15 +320,15 @@ def test_inputs_broadcast(row: Row) -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_dtype_and_device_are_kept(row: Row, dtype: torch.dtype) -> None:
     function = function_of(row)
-    inputs = tuple(x.to(dtype).requires_grad_() for x in row.inputs())
+    inputs = with_gradient(row.inputs(), dtype)
     value = function(*inputs)
     assert value.dtype is dtype
     assert value.device == inputs[0].device
-    gradients = torch.autograd.grad(value.sum(), inputs)
+    gradients = torch.autograd.grad(value.sum(), floating(inputs))
     assert all(gradient.dtype is dtype and gradient.isfinite().all() for gradient in gradients)
     # Half precision is computed in single precision: only the rounding of the inputs and of the result is left.
     wider = torch.float64 if dtype.itemsize >= 4 else torch.float32
-    exact = function_of(row, checked=False)(*(x.detach().to(wider) for x in inputs))
+    exact = function_of(row, checked=False)(*(x.detach().to(wider) if x.is_floating_point() else x for x in inputs))
     torch.testing.assert_close(value.detach(), exact.to(dtype))
 
 
@@ -266,7 +342,7 @@ def test_inputs_stay_as_they_are(row: Row) -> None:
 
 @rows
 def test_gradients_are_right(row: Row) -> None:
-    inputs = tuple(x.requires_grad_() for x in batch_of(row, 2))
+    inputs = with_gradient(batch_of(row, 2))
     assert torch.autograd.gradcheck(function_of(row, checked=False), inputs)
 
 
@@ -276,8 +352,8 @@ def test_gradients_are_right(row: Row) -> None:
     ids=lambda value: value.name if isinstance(value, Row) else "",
 )
 def test_gradients_at_the_corners_are_finite(row: Row, corner: Callable[[], tuple[Tensor, ...]]) -> None:
-    inputs = tuple(x.requires_grad_() for x in corner())
-    gradients = torch.autograd.grad(function_of(row)(*inputs).sum(), inputs)
+    inputs = with_gradient(corner())
+    gradients = torch.autograd.grad(function_of(row)(*inputs).sum(), floating(inputs))
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
@@ -309,12 +385,13 @@ def test_export(row: Row) -> None:
 def compiled_like_eager(row: Row, backend: str) -> None:
     torch.compiler.reset()
     function = function_of(row)
-    eager = tuple(x.clone().requires_grad_() for x in batch_of(row))
-    compiled = tuple(x.clone().requires_grad_() for x in batch_of(row))
+    eager, compiled = with_gradient(batch_of(row)), with_gradient(batch_of(row))
     expected, value = function(*eager), torch.compile(function, fullgraph=True, backend=backend)(*compiled)
     torch.testing.assert_close(value, expected)
     for ours, theirs in zip(
-        torch.autograd.grad(value.sum(), compiled), torch.autograd.grad(expected.sum(), eager), strict=True
+        torch.autograd.grad(value.sum(), floating(compiled)),
+        torch.autograd.grad(expected.sum(), floating(eager)),
+        strict=True,
     ):
         torch.testing.assert_close(ours, theirs)
 
