@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from kexue.relaxation.rows import as_rows, check_temperature, log_sum_exp
+from kexue.relaxation.rows import as_rows, below_maximum, check_temperature, log_sum_exp
 from kexue.relaxation.subsets import inclusion_probabilities
 from kexue.relaxation.thresholds import sigmoid_threshold
 from kexue.validation import check_integer, should_check_values
@@ -93,15 +93,15 @@ def soft_topk(
         raise ValueError(f"method must be one of {sorted(_METHODS)}, got {method!r}")
     if should_check_values(x, validate):
         _check_values(rows, k)
-    if k == 0:
-        y = torch.zeros_like(rows)
+    excluded = rows == -math.inf
+    if k in (0, n):
+        y = rows.masked_fill(torch.ones_like(excluded), k / n)
     else:
-        z = rows / temperature
-        excluded = z == -math.inf
-        y = _METHODS[method](z, k)
         # Where just k entries are left there is no threshold, and nothing to choose.
         all_of_them = (~excluded).sum(-1, keepdim=True) <= k
-        y = torch.where(all_of_them, 1.0, y).masked_fill(excluded, 0.0)
+        z = torch.where(all_of_them, 0.0, below_maximum(rows, temperature)[1])
+        y = torch.where(all_of_them, 1.0, _METHODS[method](z, k))
+    y = y.masked_fill(excluded, 0.0)
     return y.to(x.dtype).movedim(-1, dim)
 
 
