@@ -1,0 +1,89 @@
+"""Soft top-k beside softmax, sort, entmax's k-subset bisection, and the recursion over k and n written in Python."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["cases"]
+
+
+def cases() -> list[dict[str, Any]]:
+    """The rows of the table: three thresholds and the law of subsets, and a gradient step with the sigmoid."""
+    import torch
+
+    from kexue.relaxation import soft_topk
+
+    x = torch.randn(128, 1000, generator=torch.Generator().manual_seed(0))
+    upstream = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    few, leaf = x[:8].double(), x.clone().requires_grad_()
+
+    def entmax() -> Any:
+        import entmax
+
+        return entmax.entmax15(x, dim=-1)
+
+    def row(method: str, scale: str, target: str, peers: dict[str, Any], run: Any = None) -> dict[str, Any]:
+        return {
+            "name": f"relaxation.top_k: soft_topk, {method}",
+            "scale": scale,
+            "target": target,
+            "ours": run or (lambda: soft_topk(x, 8, method=method)),  # type: ignore[arg-type]
+            "peers": peers,
+        }
+
+    def sort_and_softmax() -> Any:
+        return x.sort(-1), x.softmax(-1)
+
+    def step(function: Any) -> Any:
+        return torch.autograd.grad(function(leaf), leaf, upstream)
+
+    scale = "128 x 1000, k=8, float32"
+    return [
+        row(
+            "threshold_sigmoid",
+            scale,
+            "<= 25x",
+            {
+                "torch softmax": lambda: x.softmax(-1),
+                "entmax entmax15, which chooses no number": {"run": entmax, "target": "<= 5x"},
+            },
+        ),
+        row(
+            "threshold_sigmoid",
+            f"{scale}, forward and backward",
+            "<= 25x",
+            {"torch softmax": lambda: step(lambda z: z.softmax(-1))},
+            lambda: step(lambda z: soft_topk(z, 8)),
+        ),
+        row("threshold_exp", scale, "<= 1.5x", {"torch sort and softmax": sort_and_softmax}),
+        row("threshold_laplace", scale, "<= 1.5x", {"torch sort and softmax": sort_and_softmax}),
+        row(
+            "subset",
+            "8 x 1000, k=8, float64",
+            ">= 20x",
+            {"numpy recursion over entries, in Python": lambda: sequential(few.numpy(), 8)},
+            lambda: soft_topk(few, 8, method="subset"),
+        ),
+    ]
+
+
+def sequential(z: Any, k: int) -> Any:
+    """Inclusion probabilities from sums over prefixes and suffixes, an entry after the other."""
+    import numpy as np
+
+    rows, n = z.shape
+    before = np.full((n + 1, rows, k + 1), -np.inf)
+    after = np.full((n + 1, rows, k + 1), -np.inf)
+    before[0, :, 0] = after[n, :, 0] = 0
+    for i in range(n):
+        before[i + 1] = before[i]
+        before[i + 1, :, 1:] = np.logaddexp(before[i, :, 1:], before[i, :, :-1] + z[:, i, None])
+    for i in range(n - 1, -1, -1):
+        after[i] = after[i + 1]
+        after[i, :, 1:] = np.logaddexp(after[i + 1, :, 1:], after[i + 1, :, :-1] + z[:, i, None])
+    total = before[n, :, k]
+    chance = np.empty_like(z)
+    for i in range(n):
+        others = np.logaddexp.reduce(before[i, :, :k] + after[i + 1, :, k - 1 :: -1], axis=-1)
+        chance[:, i] = np.exp(z[:, i] + others - total)
+    return chance
