@@ -98,17 +98,23 @@ def _shares(z: Tensor, threshold: Tensor) -> Tensor:
 
 
 def _solve(z: Tensor, k: int) -> Tensor:
-    excluded = z == -math.inf
-    states = z.shape[-1] - excluded.sum(-1)
+    n = z.shape[-1]
+    lowest = z.amin(-1)
+    if bool((lowest > -math.inf).all()):
+        states = torch.full_like(lowest, n)
+        variance, mean = torch.var_mean(z, -1, correction=0)
+    else:
+        excluded = z == -math.inf
+        states = n - excluded.sum(-1).to(z.dtype)
+        kept = z.masked_fill(excluded, 0.0)
+        mean = kept.sum(-1) / states
+        variance = (kept - mean.unsqueeze(-1)).square().masked_fill(excluded, 0.0).sum(-1) / states
+        lowest = z.masked_fill(excluded, math.inf).amin(-1)
     solvable = states > k
-    states = torch.where(solvable, states, k + 1).to(z.dtype)
+    states = states.clamp(min=k + 1)
     # All of one value v have the threshold v - logit(k / n): those of the extremes are a bracket.
     logit = math.log(k) - (states - k).log()
-    kept = z.masked_fill(excluded, 0.0)
-    mean = kept.sum(-1) / states
-    variance = (kept - mean.unsqueeze(-1)).square().masked_fill(excluded, 0.0).sum(-1) / states
-    lower = torch.where(excluded, math.inf, z).amin(-1) - logit
-    upper = z.amax(-1) - logit
+    lower, upper = lowest - logit, z.amax(-1) - logit
     # Normal z and a normal sigmoid would have this one.
     guess = mean - logit * (1 + variance * (math.pi / 8)).sqrt()
     threshold = torch.where(solvable, guess.clamp(lower, upper), 0.0)
@@ -124,7 +130,7 @@ def _solve(z: Tensor, k: int) -> Tensor:
             break
         above = total > k
         lower, upper = torch.where(above, threshold, lower), torch.where(above, upper, threshold)
-        slope = (total - p.square().sum(-1)) * states / (total * (states - total))
+        slope = (total - torch.linalg.vecdot(p, p)) * states / (total * (states - total))
         candidate = threshold + ((total / (states - total)).log() - logit) / slope
         helps = (candidate > lower) & (candidate < upper) & (error <= 0.5 * before)
         step = torch.where(helps, candidate, (lower + upper) / 2)

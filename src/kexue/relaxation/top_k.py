@@ -120,13 +120,14 @@ def _sigmoid(z: Tensor, k: int) -> Tensor:
 
 def _exponential(z: Tensor, k: int) -> Tensor:
     """min(1, e^(z - λ)): m of the largest are at 1, the others a softmax that sums to k - m."""
-    falling, order = z.detach().sort(dim=-1, descending=True, stable=True)
-    position = torch.arange(z.shape[-1], device=z.device)
-    # An entry is at 1 if so are all larger ones, and it would be with those at 1.
-    rest = falling.flip(-1).logcumsumexp(-1).flip(-1)
-    left = (k - position).clamp(min=1).to(z.dtype).log()
-    m = ((falling + left >= rest) & (position < k - 1)).cumprod(-1).sum(-1, keepdim=True)
-    full = _first(order, m)
+    fixed = z.detach()
+    largest, order = fixed.topk(k)
+    # An entry is at 1 if so are all larger ones, and it would be with those at 1: only of the k largest can that be.
+    tail = log_sum_exp(fixed.scatter(-1, order, -math.inf)).unsqueeze(-1)
+    rest = torch.cat([tail, largest.flip(-1)], -1).logcumsumexp(-1)[..., 1:].flip(-1)
+    left = torch.arange(k, 0, -1, device=z.device)
+    m = ((largest + left.to(z.dtype).log() >= rest) & (left > 1)).cumprod(-1).sum(-1, keepdim=True)
+    full = torch.zeros_like(fixed, dtype=torch.bool).scatter(-1, order, left > k - m)
     # Which are at 1 does not change with z; λ does.
     threshold = log_sum_exp(z.masked_fill(full, -math.inf)).unsqueeze(-1) - (k - m).to(z.dtype).log()
     return torch.where(full, 0.0, z - threshold).exp()
@@ -141,7 +142,7 @@ def _laplace(z: Tensor, k: int) -> Tensor:
     below = falling.flip(-1).logcumsumexp(-1).flip(-1).roll(-1, -1).masked_fill(position == z.shape[-1] - 1, -math.inf)
     sums = position + 1 - (falling + above).exp() / 2 + (below - falling).exp() / 2
     m = (sums <= k).cumprod(-1).sum(-1, keepdim=True)
-    top = _first(order, m)
+    top = torch.empty_like(order).scatter(-1, order, position.expand(order.shape)) < m
     log_above = log_sum_exp((-z).masked_fill(~top, -math.inf)).unsqueeze(-1)
     log_below = log_sum_exp(z.masked_fill(top, -math.inf)).unsqueeze(-1)
     rest = (k - m).to(z.dtype)
@@ -156,12 +157,6 @@ def _laplace(z: Tensor, k: int) -> Tensor:
     right = u >= 0
     small = (-torch.where(right, u, -u)).exp() / 2
     return torch.where(right, 1 - small, small)
-
-
-def _first(order: Tensor, m: Tensor) -> Tensor:
-    """Which entries come before place m of an order."""
-    position = torch.arange(order.shape[-1], device=order.device).expand(order.shape)
-    return torch.empty_like(order).scatter(-1, order, position) < m
 
 
 def _iterative(z: Tensor, k: int) -> Tensor:
