@@ -239,7 +239,8 @@ def best_threshold(scores: Any, labels: Any) -> Any:
     hits = labels.gather(0, order).cumsum(0)
     said = torch.arange(1, len(scores) + 1).unsqueeze(-1)
     best = (2 * hits / (said + labels.sum(0))).argmax(0, keepdim=True)
-    lower = falling.gather(0, (best + 1).clamp(max=len(scores) - 1))
+    falling = torch.cat([falling, falling[-1:] - 1])
+    lower = falling.gather(0, best + 1)
     return (falling.gather(0, best) + lower) / 2
 
 
