@@ -23,6 +23,7 @@ MODULES = sorted(path for path in SOURCE.rglob("*.py") if "templates" not in pat
 # Rooms of parts, which people take home: their docstrings have sources and examples.
 PARTS = (
     "probability",
+    "relaxation",
     "estimators",
     "nn",
     "optim",
