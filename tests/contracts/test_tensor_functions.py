@@ -132,6 +132,21 @@ ROWS = [
         unchecked={},
     ),
     Row("probability.likelihoods.bits_per_dim", lambda: (_noise(5),), options={"dims": 64, "levels": 17}, unchecked={}),
+    *(
+        Row(
+            f"probability.perturb_max.{name}",
+            lambda: (_noise(5),),
+            (_corner([-torch.inf, 1e4, 1.0, 0.0]), _corner([0.5, 0.0, 0.5]), _corner([0.0, 0.0, -200.0])),
+            options=options | {"noise": noise},
+        )
+        for name, options, noises in (
+            ("perturb_max", {}, ("normal", "laplace", "exponential", "uniform")),
+            ("perturb_max_log_prob", {"index": 2}, ("normal", "logistic")),
+            ("expected_max", {}, ("normal", "uniform")),
+            ("perturb_max_loss", {"target": 2, "reduction": "none"}, ("exponential",)),
+        )
+        for noise in noises
+    ),
     Row(
         "attention.scale.softmax_sensitivity",
         lambda: (_noise(5),),
