@@ -16,6 +16,7 @@ import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from kexue.probability.perturb_max_noises import Noise  # noqa: E402
+from kexue.validation import should_check_values  # noqa: E402
 
 __all__ = ["Nodes", "index_nodes", "log_integrand", "shared_nodes"]
 
@@ -158,21 +159,19 @@ def index_nodes(noise: Noise, scores: Tensor, own: Tensor, count: int | None = N
     return _panels(ends.sort(-1).values, count)
 
 
-def log_integrand(noise: Noise, scores: Tensor, own: Tensor, t: Tensor) -> Tensor:
+def log_integrand(noise: Noise, log_cdf: Tensor, x: Tensor) -> Tensor:
     r"""The logarithm of one state's integrand.
 
-    .. math:: \log \varphi(t - \mu) + \sum_{j \ne i} \log \Phi(t - \mu_j)
+    .. math:: \log \varphi(x_i) + \sum_{j \ne i} \log \Phi(x_j), \qquad x = t - \mu
 
     Parameters
     ----------
     noise : Noise
         The law.
-    scores : torch.Tensor, shape (..., n)
-        Scores in units of the noise.
-    own : torch.Tensor, shape (...)
-        The score of the state; it is one of them.
-    t : torch.Tensor, shape (..., K)
-        Nodes.
+    log_cdf : torch.Tensor, shape (..., K)
+        :math:`\log \Phi`, summed over all states, this one too.
+    x : torch.Tensor, shape (..., K)
+        Nodes less the score of the state.
 
     Returns
     -------
@@ -185,14 +184,13 @@ def log_integrand(noise: Noise, scores: Tensor, own: Tensor, t: Tensor) -> Tenso
 
     Examples
     --------
-    >>> import torch
+    >>> import math, torch
     >>> from kexue.probability.perturb_max_noises import as_noise
-    >>> log_integrand(as_noise("laplace"), torch.zeros(2), torch.tensor(0.0), torch.tensor([0.0]))  # 1/2 times 1/2
-    tensor([-1.3863])
+    >>> both = torch.tensor([2 * math.log(0.5)])  # two states at 0, t = 0: density 1/2 times 1/2
+    >>> log_integrand(as_noise("laplace"), both, torch.tensor([0.0])).exp()
+    tensor([0.2500])
     """
-    log_cdf, _ = noise.far_rates(t.unsqueeze(-2) - scores.unsqueeze(-1))
-    x = t - own.unsqueeze(-1)
-    return log_cdf.sum(-2) - noise.far_rates(x)[0] + noise.log_density(x)
+    return log_cdf - noise.far_rates(x)[0] + noise.log_density(x)
 
 
 def _upper(noise: Noise, depth: float, n: int) -> float:
@@ -292,12 +290,16 @@ def _peak(noise: Noise, scores: Tensor, own: Tensor, depth: float) -> tuple[Tens
     place = torch.linspace(0, 1, 16, dtype=own.dtype, device=own.device)
     for _ in range(8):
         t = low.unsqueeze(-1) + (high - low).unsqueeze(-1) * place
-        height = log_integrand(noise, scores, own, t)
+        log_cdf = noise.far_rates(t.unsqueeze(-2) - scores.unsqueeze(-1))[0].sum(-2)
+        height = log_integrand(noise, log_cdf, t - own.unsqueeze(-1))
         holds = height >= height.amax(-1, keepdim=True) - depth
         first = holds.to(torch.int8).argmax(-1, keepdim=True)
         last = 15 - holds.flip(-1).to(torch.int8).argmax(-1, keepdim=True)
+        before = high - low
         low = t.gather(-1, (first - 1).clamp(min=0)).squeeze(-1)
         high = t.gather(-1, (last + 1).clamp(max=15)).squeeze(-1)
+        if should_check_values(own) and bool((high - low > 0.7 * before).all()):
+            break
     return low, high
 
 
