@@ -880,7 +880,8 @@ def _log_prob_and_slope(scores: Tensor, index: Tensor, law: Noise, nodes: int | 
     own = scores.gather(-1, index).squeeze(-1)
     t, weight, _ = index_nodes(law, scores, own, nodes)
     possible = (weight > 0).any(-1)
-    top = torch.full_like(own, torch.finfo(own.dtype).min)  # a log-sum-exp over parts of the nodes, and the mean of hazards on the way
+    # A log-sum-exp over parts of the nodes, and the mean of hazards on the way.
+    top = torch.full_like(own, torch.finfo(own.dtype).min)
     total, slope = torch.zeros_like(own), torch.zeros_like(scores)
     for some, share in _node_parts(scores, t, weight):
         log_cdf, hazard = law.far_rates(some.unsqueeze(-2) - scores.unsqueeze(-1))

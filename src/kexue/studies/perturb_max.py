@@ -119,7 +119,7 @@ def quadrature(record: Record) -> None:
 
     scores = torch.tensor(SCORES, dtype=torch.float64)
     exact = {
-        noise: torch.tensor(record.once(f"reference-{noise}", reference, scores, noise)).double()
+        noise: torch.tensor(record.once(f"reference-{noise}", reference, scores, noise), dtype=torch.float64)
         for noise in ("normal", "logistic")
     }
     exact["gumbel"] = scores.softmax(-1)
