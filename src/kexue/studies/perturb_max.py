@@ -15,7 +15,7 @@ __all__ = ["PRESETS", "Config", "run"]
 
 # The scores on which all rules are compared.
 SCORES = (1.2, 0.5, -0.3, 2.0, 0.0)
-NOISES = ("gumbel", "normal", "logistic", "laplace", "exponential", "uniform")
+NOISES: tuple[Any, ...] = ("gumbel", "normal", "logistic", "laplace", "exponential", "uniform")
 DEVIATIONS = {
     "gumbel": math.pi / math.sqrt(6),
     "normal": 1.0,
@@ -77,7 +77,7 @@ def run(config: Config, record: Record) -> None:
 # -- 1. How exactly the integral can be computed
 
 
-def article_rule(scores: Any, noise: str, count: int) -> Any:
+def article_rule(scores: Any, noise: Any, count: int) -> Any:
     """Equal weights at the quantiles k / (count + 1) of each state's own noise, and a sum that is left as it is."""
     import torch
 
@@ -115,10 +115,10 @@ def quadrature(record: Record) -> None:
     """Errors of both rules over the number of nodes."""
     import torch
 
-    from kexue.probability.perturb_max import perturb_max
+    from kexue.probability.perturb_max import expected_max, perturb_max
 
     scores = torch.tensor(SCORES, dtype=torch.float64)
-    exact = {
+    exact: dict[Any, Any] = {
         noise: torch.tensor(record.once(f"reference-{noise}", reference, scores, noise), dtype=torch.float64)
         for noise in ("normal", "logistic")
     }
@@ -138,6 +138,7 @@ def quadrature(record: Record) -> None:
         "en": f"the five scores {', '.join(f'{x:g}' for x in SCORES)}, float64",
         "zh": f"五个得分 {', '.join(f'{x:g}' for x in SCORES)}，双精度",
     }
+    potential = expected_max(scores, "gumbel", nodes=256) - scores.logsumexp(-1) - 0.5772156649015329
     record.claim(
         {
             "en": "Gumbel noise gives the softmax: largest difference, with the integral evaluated as for any noise",
@@ -147,6 +148,12 @@ def quadrature(record: Record) -> None:
         measured=errors["ours", "gumbel"][-1],
         relation="<=",
         bound=1e-12,
+        note={
+            "en": "Who wins does not depend there on how high the winner is, so that any nodes give this, once divided "
+            f"by the sum. The expected maximum is log-sum-exp plus Euler's constant to {abs(potential.item()):.1e}.",
+            "zh": "此时谁获胜与获胜者多高无关，所以只要除以总和，任何节点都得到这一结果。期望最大值等于 logsumexp "
+            f"加欧拉常数，误差 {abs(potential.item()):.1e}。",
+        },
     )
     many, few = errors["article", "normal"][-1], errors["ours", "normal"][counts["ours"].index(64)]
     record.claim(
@@ -337,10 +344,12 @@ def three_states_figure() -> Any:
     grid = torch.linspace(-4, 4, 121, dtype=torch.float64)
     first, second = torch.meshgrid(grid, grid, indexing="xy")
     scores = torch.stack([first, second, torch.zeros_like(first)], -1)
-    for ax, noise in zip(axes, ("gumbel", "normal", "exponential", "uniform"), strict=True):
+    shown: tuple[Any, ...] = ("gumbel", "normal", "exponential", "uniform")
+    for ax, noise in zip(axes, shown, strict=True):
         p = perturb_max(scores, noise, 1 / DEVIATIONS[noise])[..., 0].numpy()
         if noise == "uniform":
-            ax.contourf(grid, grid, p, levels=[-1, 0, 1 - 1e-12, 2], colors=[INK, "none", INK], alpha=0.15)
+            for levels in ([-1, 1e-12], [1 - 1e-12, 2]):
+                ax.contourf(grid, grid, p, levels=levels, colors=[INK], alpha=0.2)
         ax.contour(grid, grid, p, levels=[0.1, 0.3, 0.5, 0.7, 0.9], colors=COLORS[0], linewidths=1.2)
         ax.set(title=noise, xlabel="score 1", aspect="equal")
         ax.grid(visible=False)
