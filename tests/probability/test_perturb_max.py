@@ -287,18 +287,6 @@ def test_excluded_states_do_not_count(noise):
     torch.testing.assert_close(p[[0, 2]], perturb_max(z, noise)[[0, 2]])
 
 
-@noises
-def test_many_states_and_many_rows_are_done_in_parts(noise, monkeypatch):
-    z = scores(9, 23)
-    whole = [perturb_max(z, noise), expected_max(z, noise), perturb_max_log_prob(z, 3, noise)]
-    x = z.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(perturb_max(x, noise), x, scores(9, 23, seed=1))
-    monkeypatch.setattr("kexue.probability.perturb_max._BLOCK", 100)
-    parts = [perturb_max(z, noise), expected_max(z, noise), perturb_max_log_prob(z, 3, noise)]
-    torch.testing.assert_close(parts, whole, rtol=1e-12, atol=1e-14)
-    torch.testing.assert_close(torch.autograd.grad(perturb_max(x, noise), x, scores(9, 23, seed=1))[0], slope)
-
-
 def test_dimensions_scales_and_an_empty_batch():
     z = scores(2, 5, 3)
     scale = torch.tensor([[0.5], [2.0]], dtype=torch.float64)
