@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -10,8 +11,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-
-from kexue.data import generated_text
 
 __all__ = ["main"]
 
@@ -45,7 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--bytes must be 1e6 or more, got {options.bytes:g}")
     with tempfile.TemporaryDirectory(prefix="large_corpus") as name:
         folder = Path(name)
-        files = options.files or [str(_generated(folder / "text.txt", int(options.bytes)))]
+        files = options.files or [str(folder / "text.txt")]
+        if not options.files:
+            # In a process of its own: the peak of a process counts what its parent held when it was started.
+            writer = multiprocessing.get_context("spawn").Process(
+                target=_generate, args=(folder / "text.txt", int(options.bytes))
+            )
+            writer.start()
+            writer.join()
+            if writer.exitcode:
+                return 1
         output = folder / "words.tsv"
         command = [sys.executable, "-m", "kexue", "words", "discover", *files, "-o", str(output), "--quiet"]
         command += ["--memory-limit", options.memory_limit, "--min-count", str(options.min_count)]
@@ -68,8 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _generated(path: Path, size: int) -> Path:
-    """A text of about so many bytes."""
+def _generate(path: Path, size: int) -> None:
+    """Write a text of about so many bytes."""
+    from kexue.data import generated_text
+
     written = seed = 0
     with path.open("w", encoding="utf-8", newline="\n") as file:
         while written < size:
@@ -78,7 +88,6 @@ def _generated(path: Path, size: int) -> Path:
                 written += 3 * len(text) + 1
             seed += 1
             print(f"generated {written / 1e9:.2f} GB", file=sys.stderr)
-    return path
 
 
 if __name__ == "__main__":
