@@ -7,5 +7,6 @@ from kexue.extras import require
 require("sklearn", "estimators", "kexue.estimators")
 
 from kexue.estimators.maxent import MaxEntClassifier  # noqa: E402
+from kexue.estimators.mm import MMResult, MonotonicityError, minimize  # noqa: E402
 
-__all__ = ["MaxEntClassifier"]
+__all__ = ["MMResult", "MaxEntClassifier", "MonotonicityError", "minimize"]
