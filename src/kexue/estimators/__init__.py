@@ -6,7 +6,9 @@ from kexue.extras import require
 
 require("sklearn", "estimators", "kexue.estimators")
 
+from kexue.estimators.kmeans import SoftKMeans  # noqa: E402
 from kexue.estimators.maxent import MaxEntClassifier  # noqa: E402
+from kexue.estimators.mixture import GaussianMixture  # noqa: E402
 from kexue.estimators.mm import MMResult, MonotonicityError, minimize  # noqa: E402
 
-__all__ = ["MMResult", "MaxEntClassifier", "MonotonicityError", "minimize"]
+__all__ = ["GaussianMixture", "MMResult", "MaxEntClassifier", "MonotonicityError", "SoftKMeans", "minimize"]
