@@ -96,8 +96,7 @@ def test_soft_assignments_harden_with_beta() -> None:
         np.abs(quiet(SoftKMeans(4, beta=b / median, init=start), x).cluster_centers_ - lloyd.cluster_centers_).max()
         for b in (1, 10, 100, 1000)
     ]
-    assert gaps == sorted(gaps, reverse=True)
-    assert gaps[-1] < 0.05
+    assert gaps[0] > 1 > 0.05 > max(gaps[2:])
     hard = quiet(SoftKMeans(4, beta=1e4 / median, init=start), x)
     assert (hard.labels_ == lloyd.labels_).all()
     assert hard.objective_[-1] == pytest.approx(lloyd.objective_[-1], rel=1e-3)

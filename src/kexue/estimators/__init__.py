@@ -10,5 +10,6 @@ from kexue.estimators.kmeans import SoftKMeans  # noqa: E402
 from kexue.estimators.maxent import MaxEntClassifier  # noqa: E402
 from kexue.estimators.mixture import GaussianMixture  # noqa: E402
 from kexue.estimators.mm import MMResult, MonotonicityError, minimize  # noqa: E402
+from kexue.estimators.plsa import PLSA  # noqa: E402
 
-__all__ = ["GaussianMixture", "MMResult", "MaxEntClassifier", "MonotonicityError", "SoftKMeans", "minimize"]
+__all__ = ["GaussianMixture", "MMResult", "MaxEntClassifier", "MonotonicityError", "PLSA", "SoftKMeans", "minimize"]
