@@ -111,7 +111,7 @@ class SoftKMeans(ClusterMixin, BaseEstimator):
         self.n_init = n_init
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: Any = None) -> SoftKMeans:
+    def fit(self, X: Any, y: Any = None) -> SoftKMeans:
         """Find the centres.
 
         Parameters
@@ -183,7 +183,7 @@ class SoftKMeans(ClusterMixin, BaseEstimator):
             )
         return self
 
-    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
+    def predict(self, X: Any) -> NDArray[np.int64]:
         """The nearest centre of each row.
 
         Parameters
@@ -198,7 +198,7 @@ class SoftKMeans(ClusterMixin, BaseEstimator):
         """
         return _nearest(*self._centred(X))[0]
 
-    def predict_proba(self, X: ArrayLike) -> Floats:
+    def predict_proba(self, X: Any) -> Floats:
         r"""How much each row belongs to each cluster.
 
         Parameters
@@ -218,7 +218,7 @@ class SoftKMeans(ClusterMixin, BaseEstimator):
         normalize(share)
         return np.ascontiguousarray(share.T)
 
-    def score(self, X: ArrayLike, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None) -> float:
         """Minus the objective f of the data.
 
         Parameters
@@ -238,7 +238,7 @@ class SoftKMeans(ClusterMixin, BaseEstimator):
             return -float(_nearest(X, centres)[1].sum())
         return float(normalize(_components(centres, self.beta).log_densities(X)).sum() / self.beta)
 
-    def _centred(self, X: ArrayLike) -> tuple[Floats, Floats]:
+    def _centred(self, X: Any) -> tuple[Floats, Floats]:
         """Rows and centres about the middle of the centres, where products lose the fewest digits."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)

@@ -153,7 +153,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
-    def fit(self, X: ArrayLike, y: Any = None) -> GaussianMixture:
+    def fit(self, X: Any, y: Any = None) -> GaussianMixture:
         """Fit weights, means and covariances.
 
         Parameters
@@ -215,7 +215,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             warnings.warn("; ".join(trouble), ConvergenceWarning, stacklevel=2)
         return self
 
-    def fit_predict(self, X: ArrayLike, y: Any = None) -> NDArray[np.intp]:
+    def fit_predict(self, X: Any, y: Any = None) -> NDArray[np.intp]:
         """Fit, and give the most probable component of each row.
 
         Parameters
@@ -232,7 +232,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """
         return self.fit(X).predict(X)
 
-    def predict(self, X: ArrayLike) -> NDArray[np.intp]:
+    def predict(self, X: Any) -> NDArray[np.intp]:
         """The most probable component of each row.
 
         Parameters
@@ -247,7 +247,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """
         return self._by_block(X, lambda log_densities: log_densities.argmax(axis=0))
 
-    def predict_proba(self, X: ArrayLike) -> Floats:
+    def predict_proba(self, X: Any) -> Floats:
         """Probability of each component for each row.
 
         Parameters
@@ -267,7 +267,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
         return self._by_block(X, shares)
 
-    def score_samples(self, X: ArrayLike) -> Floats:
+    def score_samples(self, X: Any) -> Floats:
         """log p(x) of each row.
 
         Parameters
@@ -282,7 +282,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """
         return self._by_block(X, normalize)
 
-    def score(self, X: ArrayLike, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None) -> float:
         """Mean of log p(x).
 
         Parameters
@@ -299,7 +299,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """
         return float(self.score_samples(X).mean())
 
-    def bic(self, X: ArrayLike) -> float:
+    def bic(self, X: Any) -> float:
         """Bayesian information criterion, the lower the better.
 
         Parameters
@@ -315,7 +315,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         log_p = self.score_samples(X)
         return float(-2 * log_p.sum() + self._n_parameters() * math.log(len(log_p)))
 
-    def aic(self, X: ArrayLike) -> float:
+    def aic(self, X: Any) -> float:
         """Akaike information criterion, the lower the better.
 
         Parameters
@@ -413,7 +413,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             state.weights, state.means, whitening(state.covariances, self.covariance_type, state.means.shape[1])
         )
 
-    def _by_block(self, X: ArrayLike, of: Callable[[Floats], Any]) -> Any:
+    def _by_block(self, X: Any, of: Callable[[Floats], Any]) -> Any:
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         components = self._components(_State(self.weights_, self.means_, self.covariances_))

@@ -145,10 +145,12 @@ class PLSA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if not X.data.any():
             raise ValueError("X must have a count above zero, got zeros only")
         alpha, beta = float(self.doc_topic_prior), float(self.topic_word_prior)
+        probabilities = np.empty(X.nnz)
 
         def step(state: _State) -> tuple[_State, float]:
             documents, words = np.empty_like(state.documents), np.zeros_like(state.words)
-            log_likelihood = _pass(X.indptr, X.indices, X.data, *state, alpha, documents, words)
+            _pass(X.indptr, X.indices, X.data, *state, alpha, documents, words, probabilities)
+            log_likelihood = float(X.data @ np.log(probabilities))
             words *= state.words
             words += beta
             totals = words.sum(axis=0)
@@ -311,11 +313,19 @@ def _penalty(prior: float, p: Floats) -> float:
 
 @compiled(relaxed=True)
 def _pass(
-    indptr: Any, indices: Any, counts: Any, documents: Any, words: Any, prior: float, new_documents: Any, sums: Any
-) -> float:
-    # The new p(z|d), the sums of R p(z|d) for each word, and the log-likelihood of the old values.
+    indptr: Any,
+    indices: Any,
+    counts: Any,
+    documents: Any,
+    words: Any,
+    prior: float,
+    new_documents: Any,
+    sums: Any,
+    probabilities: Any,
+) -> None:
+    # The new p(z|d), the sums of R p(z|d) for each word, and the p(w|d) of the old values. Their logarithms are left to
+    # numpy, which takes several at a time.
     topics = documents.shape[1]
-    log_likelihood = 0.0
     own, found = np.empty(topics), np.empty(topics)
     for d in range(len(documents)):
         for k in range(topics):
@@ -324,12 +334,13 @@ def _pass(
         for entry in range(indptr[d], indptr[d + 1]):
             count = counts[entry]
             if count == 0.0:
+                probabilities[entry] = 1.0
                 continue
             w = indices[entry]
             p = 0.0
             for k in range(topics):
                 p += own[k] * words[w, k]
-            log_likelihood += count * np.log(p)
+            probabilities[entry] = p
             ratio = count / p
             for k in range(topics):
                 found[k] += ratio * words[w, k]
@@ -340,7 +351,6 @@ def _pass(
             total += found[k]
         for k in range(topics):
             new_documents[d, k] = found[k] / total if total > 0.0 else 1.0 / topics
-    return log_likelihood
 
 
 @compiled(relaxed=True)
