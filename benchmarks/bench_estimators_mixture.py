@@ -1,4 +1,4 @@
-"""Gaussian mixtures beside those of scikit-learn: the same start, the same number of EM steps, the same likelihood."""
+"""Gaussian mixtures and K-means beside those of scikit-learn: the same start, as many steps, the same objective."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import warnings
 from typing import Any
 
 import numpy as np
+from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as Peer
 
-from kexue.estimators import GaussianMixture
+from kexue.estimators import GaussianMixture, SoftKMeans
 
 __all__ = ["cases"]
 
@@ -17,7 +18,7 @@ STEPS = 5
 
 
 def cases() -> list[dict[str, Any]]:
-    """The rows of the table: full covariances from few features to many, and diagonal ones."""
+    """The rows of the table: full covariances from few features to many, diagonal ones, and Lloyd's algorithm."""
     return [
         _case("full", ">= 3x", 40_000, 8, 8),
         _case("full", ">= 3x", 20_000, 16, 8),
@@ -25,6 +26,8 @@ def cases() -> list[dict[str, Any]]:
         _case("full", ">= 1x", 5_000, 100, 8),
         _case("diag", ">= 1x", 40_000, 16, 8),
         _case("spherical", ">= 1x", 40_000, 16, 8),
+        _lloyd(40_000, 8, 8),
+        _lloyd(20_000, 32, 50),
     ]
 
 
@@ -52,6 +55,23 @@ def _case(covariance_type: str, target: str, n: int, d: int, k: int) -> dict[str
         "target": target,
         "ours": lambda: _quiet(ours, x),
         "peers": {"scikit-learn GaussianMixture": lambda: _quiet(peer, x)},
+    }
+
+
+def _lloyd(n: int, d: int, k: int) -> dict[str, Any]:
+    x, centres = mixed(n, d, k)
+    ours = SoftKMeans(k, init=centres, max_iter=STEPS, tol=0.0)
+    peer = KMeans(k, init=centres, n_init=1, max_iter=STEPS, tol=0.0, algorithm="lloyd")
+    _quiet(ours, x)
+    _quiet(peer, x)
+    if abs(ours.objective_[-1] / peer.inertia_ - 1) > 1e-9:
+        raise AssertionError(f"the inertias differ at d={d}: {ours.objective_[-1]} and {peer.inertia_}")
+    return {
+        "name": "estimators.kmeans: SoftKMeans, beta=inf",
+        "scale": f"n={n}, d={d}, K={k}, {STEPS} steps from one start",
+        "target": "<= 1.5x",
+        "ours": lambda: _quiet(ours, x),
+        "peers": {"scikit-learn KMeans, lloyd": lambda: _quiet(peer, x)},
     }
 
 

@@ -12,7 +12,7 @@ from scipy import linalg
 
 from kexue.compilation import compiled
 
-__all__ = ["BLOCK", "COVARIANCE_TYPES", "Components", "Sums", "covariance_of", "whitening"]
+__all__: list[str] = []
 
 Floats = NDArray[np.float64]
 
