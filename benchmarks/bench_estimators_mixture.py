@@ -23,6 +23,8 @@ def cases() -> list[dict[str, Any]]:
         _case("full", ">= 3x", 40_000, 8, 8),
         _case("full", ">= 3x", 20_000, 16, 8),
         _case("full", ">= 3x", 10_000, 32, 8),
+        _case("full", ">= 3x", 40_000, 8, 8, 0.0),
+        _case("full", ">= 3x", 10_000, 32, 8, 0.0),
         _case("full", ">= 1x", 5_000, 100, 8),
         _case("diag", ">= 1x", 40_000, 16, 8),
         _case("spherical", ">= 1x", 40_000, 16, 8),
@@ -31,8 +33,8 @@ def cases() -> list[dict[str, Any]]:
     ]
 
 
-def _case(covariance_type: str, target: str, n: int, d: int, k: int) -> dict[str, Any]:
-    x, means = mixed(n, d, k)
+def _case(covariance_type: str, target: str, n: int, d: int, k: int, distance: float = 2.0) -> dict[str, Any]:
+    x, means = mixed(n, d, k, distance)
     options = {"covariance_type": covariance_type, "max_iter": STEPS, "tol": 0.0, "means_init": means}
     weights = np.full(k, 1 / k)
     ours = GaussianMixture(k, weights_init=weights, covariances_init=unit(covariance_type, k, d), **options)
@@ -51,7 +53,7 @@ def _case(covariance_type: str, target: str, n: int, d: int, k: int) -> dict[str
         raise AssertionError(f"the log-likelihoods differ by {gap} at {covariance_type}, d={d}")
     return {
         "name": f"estimators.mixture: GaussianMixture, {covariance_type}",
-        "scale": f"n={n}, d={d}, K={k}, {STEPS} EM steps from one start",
+        "scale": f"n={n}, d={d}, K={k}{'' if distance else ' all in one place'}, {STEPS} EM steps from one start",
         "target": target,
         "ours": lambda: _quiet(ours, x),
         "peers": {"scikit-learn GaussianMixture": lambda: _quiet(peer, x)},
@@ -75,11 +77,11 @@ def _lloyd(n: int, d: int, k: int) -> dict[str, Any]:
     }
 
 
-def mixed(n: int, d: int, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points around k centres that overlap, with the same correlation in each, and k of them to start from."""
+def mixed(n: int, d: int, k: int, distance: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
+    """Points around k centres, with the same correlation in each, and k of them to start from."""
     generator = np.random.default_rng(0)
     shape = np.eye(d) + generator.normal(0, 0.5 / d**0.5, (d, d))
-    x = generator.normal(0, 2, (k, d))[generator.integers(0, k, n)] + generator.standard_normal((n, d)) @ shape
+    x = generator.normal(0, distance, (k, d))[generator.integers(0, k, n)] + generator.standard_normal((n, d)) @ shape
     return x, x[:k].copy()
 
 

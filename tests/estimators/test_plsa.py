@@ -138,6 +138,15 @@ def test_sparse_and_dense_counts_are_the_same() -> None:
     )
 
 
+def test_a_table_too_large_to_be_dense() -> None:
+    generator = np.random.default_rng(0)
+    at = generator.integers(0, 50_000, 2000), generator.integers(0, 200_000, 2000)
+    x = sparse.csr_array((np.ones(2000), at), shape=(50_000, 200_000))  # 80 gigabytes if it were
+    model = quiet(PLSA(2, max_iter=2, random_state=0), x)
+    assert model.components_.shape == (2, 200_000)
+    assert model.transform(x).shape == (50_000, 2)
+
+
 def test_order_and_relabelling_do_not_matter() -> None:
     x = corpus(4)
     w, h = start(2, 40, 30, 3)

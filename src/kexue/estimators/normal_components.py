@@ -206,22 +206,25 @@ def _sum_full(columns: Any, means: Any, share: Any, negligible: float, first: An
     width = 128
     centred = np.zeros((padded, width))
     weight, upper, lower = np.empty(width), np.empty(width), np.empty(width)
-    kept = np.empty(width, np.int64)
-    for begin in range(0, n, width):
-        for k in range(len(means)):
-            size = 0
-            for b in range(begin, min(begin + width, n)):
-                kept[size] = b
-                size += share[k, b] > negligible
-            if 2 * size < min(width, n - begin):  # components far apart: most rows belong to one alone
+    kept = np.empty(n, np.int64)
+    for k in range(len(means)):
+        count = 0
+        for b in range(n):
+            kept[count] = b
+            count += share[k, b] > negligible
+        gathers = 2 * count < n  # components far apart: most rows belong to one alone
+        if not gathers:
+            count = n
+        for begin in range(0, count, width):
+            size = min(width, count - begin)
+            if gathers:
                 for b in range(size):
-                    weight[b] = share[k, kept[b]]
+                    weight[b] = share[k, kept[begin + b]]
                 for i in range(d):
                     mean = means[k, i]
                     for b in range(size):
-                        centred[i, b] = columns[i, kept[b]] - mean
+                        centred[i, b] = columns[i, kept[begin + b]] - mean
             else:
-                size = min(width, n - begin)
                 for b in range(size):
                     weight[b] = share[k, begin + b]
                 for i in range(d):
