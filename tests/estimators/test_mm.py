@@ -51,7 +51,7 @@ def test_a_rise_is_an_error_one_warning_or_nothing() -> None:
     with pytest.warns(RuntimeWarning, match=message) as caught:
         assert minimize(newton, 1.1, max_iter=4).n_iter == 4
     assert len(caught) == 1
-    assert caught[0].filename == __file__ or "mm.py" in caught[0].filename
+    assert caught[0].filename == __file__
     assert not minimize(newton, 1.1, max_iter=4, check="off").converged
 
 
