@@ -6,10 +6,21 @@ from kexue.extras import require
 
 require("sklearn", "estimators", "kexue.estimators")
 
+from kexue.estimators.alternating_normalization import AlternatingNormalization  # noqa: E402
 from kexue.estimators.kmeans import SoftKMeans  # noqa: E402
 from kexue.estimators.maxent import MaxEntClassifier  # noqa: E402
 from kexue.estimators.mixture import GaussianMixture  # noqa: E402
 from kexue.estimators.mm import MMResult, MonotonicityError, minimize  # noqa: E402
 from kexue.estimators.plsa import PLSA  # noqa: E402
 
-__all__ = ["GaussianMixture", "MMResult", "MaxEntClassifier", "MonotonicityError", "PLSA", "SoftKMeans", "minimize"]
+# Functions that are called like their modules stay there: here they would hide them.
+__all__ = [
+    "AlternatingNormalization",
+    "GaussianMixture",
+    "MMResult",
+    "MaxEntClassifier",
+    "MonotonicityError",
+    "PLSA",
+    "SoftKMeans",
+    "minimize",
+]
