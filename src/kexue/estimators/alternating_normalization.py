@@ -593,9 +593,12 @@ def _check_rows(rows: Any, name: str, validate: bool | None) -> None:
     if not (should_check_values(rows, validate) if not isinstance(rows, np.ndarray) else validate is not False):
         return
     tolerance = 1e-3 if rows.dtype.itemsize >= 4 else 1e-2
-    rows = rows if isinstance(rows, np.ndarray) else promote_half(rows.detach())
-    if not rows.shape[0] or 0 in rows.shape:
+    if 0 in rows.shape:
         return
+    if not isinstance(rows, np.ndarray):
+        rows = promote_half(rows.detach())
+    elif rows.dtype.itemsize < 4:
+        rows = rows.astype(np.float32)
     smallest = float(rows.min())
     if not smallest >= 0:  # said this way round, nan is refused as well
         raise ValueError(f"{name} must hold probabilities, not negative and not nan, got {smallest}")

@@ -103,7 +103,7 @@ class AnalyticSoftmaxClassifier(ClassifierMixin, BaseEstimator):
         self.priors = priors
         self.rcond = rcond
 
-    def fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> AnalyticSoftmaxClassifier:
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> AnalyticSoftmaxClassifier:
         """Compute the weights.
 
         Parameters
@@ -137,11 +137,11 @@ class AnalyticSoftmaxClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"y must hold 2 classes or more, got 1 class: {self.classes_.tolist()[0]!r}")
         self.class_count_, self.means_, self._scatter, fourth = _moments(X, labels, weight, len(self.classes_))
         self._auto = _ledoit_wolf(self._scatter, fourth, self.class_count_.sum())
-        self._solution = self._solve()
+        self._solution: tuple[Floats, Floats] | None = self._solve()
         return self
 
     def partial_fit(
-        self, X: ArrayLike, y: Any, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+        self, X: Any, y: Any, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> AnalyticSoftmaxClassifier:
         """Add samples; the result is that of `fit` on all of them. Weights are computed when they are needed.
 
@@ -199,7 +199,7 @@ class AnalyticSoftmaxClassifier(ClassifierMixin, BaseEstimator):
         self._auto, self._solution = 0.0, None
         return self
 
-    def decision_function(self, X: ArrayLike) -> Floats:
+    def decision_function(self, X: Any) -> Floats:
         """Scores: the log-odds of the second class if there are two, else one for each class.
 
         Parameters
@@ -217,7 +217,7 @@ class AnalyticSoftmaxClassifier(ClassifierMixin, BaseEstimator):
         scores: Floats = X @ self.coef_.T + self.intercept_
         return scores[:, 0] if len(self.classes_) == 2 else scores
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: Any) -> NDArray[Any]:
         """The most probable class.
 
         Parameters
@@ -233,7 +233,7 @@ class AnalyticSoftmaxClassifier(ClassifierMixin, BaseEstimator):
         scores = self.decision_function(X)
         return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)]
 
-    def predict_proba(self, X: ArrayLike) -> Floats:
+    def predict_proba(self, X: Any) -> Floats:
         """Probabilities of the classes.
 
         Parameters
@@ -249,7 +249,7 @@ class AnalyticSoftmaxClassifier(ClassifierMixin, BaseEstimator):
         scores = self.decision_function(X)
         return np.column_stack([expit(-scores), expit(scores)]) if scores.ndim == 1 else softmax(scores, axis=1)
 
-    def predict_log_proba(self, X: ArrayLike) -> Floats:
+    def predict_log_proba(self, X: Any) -> Floats:
         """Log-probabilities of the classes.
 
         Parameters
@@ -403,7 +403,7 @@ def analytic_softmax(
         means /= count.clamp(min=1)[:, None]
         centred = x - means[labels]
         moments = [part.cpu().double().numpy() for part in (count, means, centred.T @ centred)]
-    weight, half, mean = _solve(*moments, shrinkage or 0.0, None)
+    weight, half, mean = _solve(moments[0], moments[1], moments[2], shrinkage or 0.0, None)
     frequency = np.where(moments[0] > 0, moments[0] / len(features), 1.0 / (len(features) + 1))
     bias = np.log(frequency) - half - weight @ mean
     return features.new_tensor(weight), features.new_tensor(bias)
