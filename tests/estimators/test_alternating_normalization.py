@@ -442,7 +442,7 @@ def expected_failures(estimator: AlternatingNormalization) -> dict[str, str]:
 @pytest.mark.filterwarnings("ignore:a class has a single sample:UserWarning")
 @parametrize_with_checks(
     [
-        AlternatingNormalization(LogisticRegression(C=0.1)),
+        AlternatingNormalization(LogisticRegression()),
         AlternatingNormalization(LogisticRegression(C=0.1), reference="fit"),
         AlternatingNormalization(LogisticRegression(), reference="fit", n_iter=2, threshold=0.5),
     ],
