@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kexue.estimators import alternating_normalization, topk_uncertainty
+from kexue.estimators.alternating_normalization import alternating_normalization, topk_uncertainty
 
 __all__ = ["cases"]
 

@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from kexue.estimators import AnalyticSoftmaxClassifier, analytic_softmax
+from kexue.estimators.analytic_softmax import AnalyticSoftmaxClassifier, analytic_softmax
 
 
 def blobs(n: int = 200, d: int = 5, k: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
