@@ -262,8 +262,7 @@ def _decoding(config: Config, seed: int) -> dict[str, float]:
     from kexue.attention import linear_attention, linear_attention_step
 
     generator = torch.Generator().manual_seed(seed)
-    token = torch.randn(3, 1, 8, 64, generator=generator).unbind()
-    query = token[0][..., None, :]
+    query, key, value = torch.randn(3, 1, 8, 64, generator=generator).unbind()
     cases: dict[str, Callable[[], Any]] = {}
     found: dict[str, float] = {}
     threads = torch.get_num_threads()
@@ -271,12 +270,12 @@ def _decoding(config: Config, seed: int) -> dict[str, float]:
     try:
         with torch.no_grad():
             for n in config.decoded:
-                states = torch.randn(3, 1, 8, n, 64, generator=generator).unbind()
-                _, state = linear_attention(*states, is_causal=True, return_state=True)
-                cases[f"linear/{n}"] = partial(linear_attention_step, *token, state)
-                cases[f"softmax/{n}"] = partial(scaled_dot_product_attention, query, *states[1:])
+                keys, values = torch.randn(2, 1, 8, n, 64, generator=generator).unbind()
+                _, state = linear_attention(keys, keys, values, is_causal=True, return_state=True)
+                cases[f"linear/{n}"] = partial(linear_attention_step, query, key, value, state)
+                cases[f"softmax/{n}"] = partial(scaled_dot_product_attention, query[..., None, :], keys, values)
                 found[f"state/linear/{n}"] = float(sum(part.numel() * part.itemsize for part in state))
-                found[f"state/softmax/{n}"] = float(sum(part.numel() * part.itemsize for part in states[1:]))
+                found[f"state/softmax/{n}"] = float(sum(part.numel() * part.itemsize for part in (keys, values)))
             times: dict[str, list[float]] = {name: [] for name in cases}
             for _ in range(8):
                 for name, step in cases.items():
