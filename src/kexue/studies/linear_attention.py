@@ -214,5 +214,7 @@ def features_figure(config: Config, results: list[dict[str, float]]) -> Any:
     root = [first * math.sqrt(config.counts[0] / count) for count in config.counts]
     axes.plot(config.counts, root, ":", color=INK)
     axes.set(xscale="log", yscale="log", xlabel="random features", ylabel="relative error")
+    axes.set_xticks(config.counts, [str(count) for count in config.counts])
+    axes.minorticks_off()
     axes.legend(fontsize="x-small")
     return figure

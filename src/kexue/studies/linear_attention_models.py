@@ -217,8 +217,9 @@ def _trained(config: Config, data_dir: Any, task: str, form: str, seed: int) -> 
                 return cross_entropy(model.head(model(rows[:, :-1], attention)).flatten(0, 1), rows[:, 1:].flatten())
             ids, hidden = rows[:, :-1], noise < _HIDDEN_BELOW
             states = model(ids.masked_fill(hidden, stream.vocabulary), attention)
-            # A small batch may hide nothing, and then teaches nothing.
-            return cross_entropy(model.head(states[hidden]), ids[hidden], reduction="sum") / hidden.sum().clamp(min=1)
+            if not hidden.any():  # a small batch may hide nothing, and then teaches nothing
+                return 0.0 * states.sum()
+            return cross_entropy(model.head(states[hidden]), ids[hidden])
 
         losses = []
         windows = stream.train.unfold(0, config.length + 1, config.length)

@@ -211,6 +211,9 @@ def _speed_figure(config: Config, results: list[dict[str, float]]) -> Any:
     right.plot(config.lengths, written, ":", color=INK, label="scores written out")
     left.set(xscale="log", yscale="log", xlabel="tokens", ylabel="processor time (ms)")
     right.set(xscale="log", yscale="log", xlabel="tokens", ylabel="kept for the gradient (MiB)")
+    for axes in (left, right):
+        axes.set_xticks(config.lengths, [str(n) for n in config.lengths])
+        axes.minorticks_off()
     left.legend()
     return figure
 
