@@ -26,8 +26,11 @@ __all__ = ["enable_linear_attention"]
 def enable_linear_attention(model: nn.Module, *, feature_map: FeatureMapLike = "elu") -> Handle[Any]:
     """Put linear attention in the place of a model's attention, until the handle takes it back. Experimental.
 
-    The weights of the model were trained for softmax attention: without training in the new form, what the model says
-    is of no use. How much training it takes has not been measured here.
+    The weights of the model were trained for softmax attention, and have to be fine-tuned in the new form. The study
+    ``linear-attention`` measures it on a small scale (Llama of 2 layers of width 48, 150 steps on bytes, means of 5
+    seeds): conversion raises the loss from 3.71 to 4.03 bits per byte, with ``"elu"`` and with 64 random features
+    alike, above the 3.80 of a model that was trained in the form from scratch. After 60 steps of fine-tuning it is at
+    3.69 and 3.65; from scratch, 60 steps lead to 4.12 and 4.11. Larger models, and longer texts, have not been measured.
 
     Parameters
     ----------
