@@ -30,7 +30,7 @@ def enable_linear_attention(model: nn.Module, *, feature_map: FeatureMapLike = "
     ``linear-attention`` measures it on a small scale (Llama of 2 layers of width 48, 150 steps on bytes, means of 5
     seeds): conversion raises the loss from 3.71 to 4.03 bits per byte, with ``"elu"`` and with 64 random features
     alike, above the 3.80 of a model that was trained in the form from scratch. After 60 steps of fine-tuning it is at
-    3.69 and 3.65; from scratch, 60 steps lead to 4.12 and 4.11. Larger models, and longer texts, have not been measured.
+    3.69 and 3.65; from scratch, 60 steps lead to 4.12 and 4.11. Larger models and longer texts have not been measured.
 
     Parameters
     ----------
