@@ -57,7 +57,7 @@ class Config:
 
 PRESETS = {
     "quick": Config(),
-    "standard": Config(items=1024, seeds=5),
+    "standard": Config(seeds=5),
     "full": Config(width=96, layers=3, batch=48, steps=5000, test_windows=4096, workers=(0, 1, 2, 4), seeds=5),
 }
 
