@@ -18,15 +18,15 @@ class Config:
 
     dataset: str = "stdlib"
     """Text of the masked models: "stdlib" for bytes, or a data set of documents or a folder for characters."""
-    width: int = 48
+    width: int = 32
     """Width of every model."""
     layers: int = 2
     """Layers of every model."""
-    heads: int = 3
+    heads: int = 2
     """Heads of the masked models."""
     length: int = 64
     """Tokens of a window of the masked models."""
-    batch: int = 32
+    batch: int = 16
     """Windows of a step."""
     steps: int = 250
     """Training steps of each masked model."""
@@ -46,7 +46,7 @@ class Config:
     """Classes of it: modules of the standard library."""
     samples: int = 30
     """Windows of each to learn from."""
-    classifier_steps: int = 150
+    classifier_steps: int = 120
     """Training steps of each classifier."""
     seeds: int = 1
     """How many independent repetitions."""
@@ -78,7 +78,7 @@ class Config:
 PRESETS = {
     "quick": Config(maskings=50, drop_rates=(0.0, 0.1, 0.5)),
     "standard": Config(seeds=5),
-    "full": Config(width=96, layers=3, batch=48, steps=5000, test_windows=128, classifier_steps=1000, seeds=5),
+    "full": Config(width=96, layers=3, heads=3, batch=48, steps=5000, test_windows=128, classifier_steps=1000, seeds=5),
 }
 
 

@@ -26,7 +26,29 @@ if TYPE_CHECKING:
     from kexue.studies.text_stream import TextStream
     from kexue.training.named import Training
 
-__all__ = ["MaskedAutoencoder", "masked_autoencoder", "masked_model"]
+__all__ = ["MaskedAutoencoder", "encoder", "masked_autoencoder", "masked_model"]
+
+_TABLE = "embedding.0.weight"  # of the model of `encoder`
+
+
+def encoder(vocabulary: int, *, width: int, layers: int, heads: int) -> RotaryTransformer:
+    """A rotary transformer whose embeddings pass a layer norm, as those of BERT do.
+
+    Parameters
+    ----------
+    vocabulary : int
+        Number of tokens.
+    width, layers, heads : int
+        Its size.
+
+    Returns
+    -------
+    RotaryTransformer
+        The model.
+    """
+    model = RotaryTransformer(vocabulary, width=width, layers=layers, heads=heads)
+    model.embedding = nn.Sequential(model.embedding, nn.LayerNorm(width))
+    return model
 
 
 class MaskedAutoencoder(nn.Module):
@@ -42,7 +64,7 @@ class MaskedAutoencoder(nn.Module):
 
     def __init__(self, vocabulary: int, *, width: int, layers: int, heads: int) -> None:
         super().__init__()
-        self.encoder = RotaryTransformer(vocabulary, width=width, layers=layers, heads=heads)
+        self.encoder = encoder(vocabulary, width=width, layers=layers, heads=heads)
         self.decoder = RotaryTransformer(vocabulary, width=width, layers=1, heads=heads)
         self.decoder.embedding = nn.Identity()  # it is given states
         self.fill = nn.Parameter(0.5 * torch.randn(width))
@@ -106,7 +128,7 @@ def masked_model(config: Config, record: Record, rate: float, seed: int) -> dict
     stream = text_stream(config.dataset, record.data_dir)
     name = f"mlm-{rate:g}"
     with record.training(name, seed=seed) as run:
-        model = RotaryTransformer(stream.vocabulary, width=config.width, layers=config.layers, heads=config.heads)
+        model = encoder(stream.vocabulary, width=config.width, layers=config.layers, heads=config.heads)
         trainer = _trainer(config, run, model)
         for ids in trainer.batches(windows(stream.train, config.length), batch_size=config.batch, steps=config.steps):
             trainer.step(hidden_loss(model, ids, *hide(ids, rate, stream.vocabulary)))
@@ -120,7 +142,7 @@ def masked_model(config: Config, record: Record, rate: float, seed: int) -> dict
 def _against_average(
     config: Config, run: Training, stream: TextStream, model: RotaryTransformer, rate: float
 ) -> dict[str, float]:
-    weight = model.embedding.weight
+    weight = model.get_parameter(_TABLE)
     ids = _test(config, stream).to(weight.device)
     generator = run.generator("maskings", device=weight.device)
     states, visible = _Mean(), _Mean()
@@ -136,7 +158,7 @@ def _against_average(
     )
     found = {}
     for way, embedding in (("plain", weight), ("scaled", (1 - rate) * weight), ("mixed", mixed)):
-        x = functional_call(model, {"embedding.weight": embedding}, (ids,))
+        x = functional_call(model, {_TABLE: embedding}, (ids,))
         mean, said = predictions.value(), model.head(x).log_softmax(-1)
         found[f"distance/{way}"] = _relative(x, states.value())
         found[f"divergence/{way}"] = (torch.special.xlogy(mean, mean) - mean * said).sum(-1).mean().item()

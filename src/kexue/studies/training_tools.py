@@ -18,15 +18,15 @@ class Config:
 
     dataset: str = "stdlib"
     """Text: "stdlib" for bytes, or a data set of documents or a folder for characters."""
-    width: int = 48
+    width: int = 32
     """Width of the model."""
     layers: int = 2
     """Its layers."""
-    heads: int = 3
+    heads: int = 2
     """Its heads, whose attention is read."""
     length: int = 64
     """Tokens of a window."""
-    batch: int = 32
+    batch: int = 16
     """Windows of a step."""
     steps: int = 250
     """Training steps of each model."""
@@ -36,11 +36,11 @@ class Config:
     """Decay of the averaged weights, with warm-up."""
     mask_rate: float = 0.15
     """Share of the tokens that are hidden and predicted."""
-    test_windows: int = 256
+    test_windows: int = 128
     """Windows of the test."""
     workers: tuple[int, ...] = (0, 1, 2)
     """Processes that feed the batches; 0 is the process of the training itself."""
-    items: int = 512
+    items: int = 256
     """Items of a pass whose time is taken."""
     seeds: int = 1
     """How many independent repetitions."""
@@ -58,7 +58,9 @@ class Config:
 PRESETS = {
     "quick": Config(),
     "standard": Config(seeds=5),
-    "full": Config(width=96, layers=3, batch=48, steps=5000, test_windows=4096, workers=(0, 1, 2, 4), seeds=5),
+    "full": Config(
+        width=96, layers=3, heads=3, batch=48, steps=5000, test_windows=4096, workers=(0, 1, 2, 4), items=4096, seeds=5
+    ),
 }
 
 
@@ -178,7 +180,7 @@ def maps_figure(config: Config, looks: list[dict[str, Any]]) -> Any:
     figure, every = panels(len(looks), config.heads, width=1.7, height=1.7)
     for number, axes in enumerate(every):
         row, head = divmod(number, config.heads)
-        axes.imshow(looks[row]["map"][head], cmap=colors, vmin=0, interpolation="none")
+        axes.imshow(looks[row]["map"][head].numpy(), cmap=colors, vmin=0, interpolation="none")
         axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)
         axes.spines[:].set_visible(True)
