@@ -47,7 +47,7 @@ def encoder(vocabulary: int, *, width: int, layers: int, heads: int) -> RotaryTr
         The model.
     """
     model = RotaryTransformer(vocabulary, width=width, layers=layers, heads=heads)
-    model.embedding = nn.Sequential(model.embedding, nn.LayerNorm(width))
+    model.register_module("embedding", nn.Sequential(model.embedding, nn.LayerNorm(width)))
     return model
 
 
@@ -66,7 +66,7 @@ class MaskedAutoencoder(nn.Module):
         super().__init__()
         self.encoder = encoder(vocabulary, width=width, layers=layers, heads=heads)
         self.decoder = RotaryTransformer(vocabulary, width=width, layers=1, heads=heads)
-        self.decoder.embedding = nn.Identity()  # it is given states
+        self.decoder.register_module("embedding", nn.Identity())  # it is given states
         self.fill = nn.Parameter(0.5 * torch.randn(width))
 
     def states(self, ids: Tensor, hidden: Tensor) -> Tensor:
