@@ -24,11 +24,11 @@ class Config:
     """Layers of every model."""
     heads: int = 2
     """Heads of the masked models."""
-    length: int = 64
+    length: int = 32
     """Tokens of a window of the masked models."""
     batch: int = 16
     """Windows of a step."""
-    steps: int = 250
+    steps: int = 500
     """Training steps of each masked model."""
     learning_rate: float = 3e-3
     """Learning rate of every model."""
@@ -38,7 +38,7 @@ class Config:
     """Shares of the tokens that masked autoencoders have removed; the first is that of the heavy masked model."""
     maskings: int = 200
     """Random maskings over which is averaged."""
-    test_windows: int = 16
+    test_windows: int = 32
     """Windows of the test in which that is done."""
     drop_rates: tuple[float, ...] = (0.0, 0.1, 0.15, 0.25, 0.5)
     """Shares of the tokens that are dropped in training a classifier."""
@@ -46,7 +46,7 @@ class Config:
     """Classes of it: modules of the standard library."""
     samples: int = 30
     """Windows of each to learn from."""
-    classifier_steps: int = 120
+    classifier_steps: int = 100
     """Training steps of each classifier."""
     seeds: int = 1
     """How many independent repetitions."""
@@ -78,7 +78,9 @@ class Config:
 PRESETS = {
     "quick": Config(maskings=50, drop_rates=(0.0, 0.1, 0.5)),
     "standard": Config(seeds=5),
-    "full": Config(width=96, layers=3, heads=3, batch=48, steps=5000, test_windows=128, classifier_steps=1000, seeds=5),
+    "full": Config(
+        width=96, layers=3, heads=3, length=64, batch=48, steps=5000, test_windows=128, classifier_steps=1000, seeds=5
+    ),
 }
 
 
