@@ -13,6 +13,7 @@ SHORT = {
     "length": 16,
     "batch": 8,
     "steps": 12,
+    "removal_rates": (0.5, 0.75),
     "maskings": 20,
     "test_windows": 4,
     "drop_rates": (0.0, 0.1, 0.5),
@@ -31,7 +32,9 @@ def run(tmp_path_factory):
 def test_it_finishes_with_all_that_it_declares(run):
     assert run.status == "finished"
     names = {metric["name"] for metric in run.metrics}
-    kinds = {f"{kind}/{way}" for kind in ("distance", "divergence") for way in ("plain", "scaled", "mixed")}
+    kinds = {
+        f"{kind}/{way}" for kind in ("distance", "divergence") for way in ("dose-0", "dose-0.33", "dose-1", "scaled")
+    }
     assert {f"mlm/{rate}/{what}" for rate in (0.15, 0.5) for what in {*kinds, "visible"}} < names
     assert {f"mae/{rate}/visible" for rate in (0.5, 0.75)} < names
     assert {f"dropped/{what}/{rate}" for what in ("accuracy", "time") for rate in (0, 0.1, 0.5)} < names
@@ -46,7 +49,7 @@ def test_it_finishes_with_all_that_it_declares(run):
 
 
 def test_everything_is_said_in_both_languages(run):
-    assert len({claim.zh["claim"] for claim in run.claims}) == len(run.claims) == 13
+    assert len({claim.zh["claim"] for claim in run.claims}) == len(run.claims) == 14
     for claim in run.claims:
         assert claim.zh["claim"]
         assert claim.zh["scale"]
@@ -60,7 +63,9 @@ def test_where_a_layer_norm_follows_scaling_does_nothing(run):
     values = {(m["name"], m["seed"]): m["value"] for m in run.metrics}
     for seed in (1, 2):
         for rate in (0.15, 0.5):
-            plain, scaled, mixed = (values[f"mlm/{rate}/distance/{way}", seed] for way in ("plain", "scaled", "mixed"))
+            plain, scaled, mixed = (
+                values[f"mlm/{rate}/distance/{way}", seed] for way in ("dose-0", "scaled", "dose-1")
+            )
             assert scaled == pytest.approx(plain, rel=0.01)
             assert mixed != pytest.approx(plain, rel=0.01)
 

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from kexue.studies.text_stream import TextStream
     from kexue.training.named import Training
 
-__all__ = ["MaskedAutoencoder", "encoder", "masked_autoencoder", "masked_model"]
+__all__ = ["DOSES", "MaskedAutoencoder", "encoder", "masked_autoencoder", "masked_model"]
+
+DOSES = (0.0, 0.17, 0.33, 0.5, 0.75, 1.0)
+"""How much of the mask is mixed in, 1 being the share of tokens that were masked."""
 
 _TABLE = "embedding.0.weight"  # of the model of `encoder`
 
@@ -120,10 +123,10 @@ def masked_model(config: Config, record: Record, rate: float, seed: int) -> dict
     Returns
     -------
     dict of str to float
-        For the embeddings as they are ("plain"), times the share that is kept ("scaled") and mixed with the mask
-        ("mixed"): the relative distance of the states from their mean over maskings, and the Kullback-Leibler
-        divergence of the predictions from the mean prediction; under "visible" the distance of the plain states from
-        their mean over the maskings in which the position is visible.
+        For embeddings mixed with the mask by a dose, 1 being the share of masked tokens ("dose-0", …), and for those
+        multiplied by the share that is kept ("scaled"): the relative distance of the states from their mean over
+        maskings, and the Kullback-Leibler divergence of the predictions from the mean prediction; under "visible" the
+        distance of the states at dose 0 from their mean over the maskings in which the position is visible.
     """
     stream = text_stream(config.dataset, record.data_dir)
     name = f"mlm-{rate:g}"
@@ -153,17 +156,29 @@ def _against_average(
         states.add(x)
         visible.add(x, ~hidden[..., None])
         predictions.add(model.head(x).softmax(-1))
-    mixed = consistent_embedding(
-        weight, stream.vocabulary, select_prob=rate, mask_fraction=1.0, keep_fraction=0.0, random_fraction=0.0
-    )
-    found = {}
-    for way, embedding in (("plain", weight), ("scaled", (1 - rate) * weight), ("mixed", mixed)):
+    mean, found = predictions.value(), {}
+
+    def compare(way: str, embedding: Tensor) -> None:
         x = functional_call(model, {_TABLE: embedding}, (ids,))
-        mean, said = predictions.value(), model.head(x).log_softmax(-1)
+        said = model.head(x).log_softmax(-1)
         found[f"distance/{way}"] = _relative(x, states.value())
         found[f"divergence/{way}"] = (torch.special.xlogy(mean, mean) - mean * said).sum(-1).mean().item()
-        if way == "plain":
+        if way == "dose-0":
             found["visible"] = _relative(x, visible.value())
+
+    for dose in DOSES:
+        compare(
+            f"dose-{dose:g}",
+            consistent_embedding(
+                weight,
+                stream.vocabulary,
+                select_prob=dose * rate,
+                mask_fraction=1.0,
+                keep_fraction=0.0,
+                random_fraction=0.0,
+            ),
+        )
+    compare("scaled", (1 - rate) * weight)
     return found
 
 
