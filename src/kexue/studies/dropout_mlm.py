@@ -292,9 +292,9 @@ def average_figure(
     from kexue.studies.dropout_mlm_models import DOSES
 
     for color, rate in zip(COLORS, config.mask_rates, strict=False):
-        values = [[found[f"divergence/dose-{dose:g}"] for found in models[rate]] for dose in DOSES]
-        left.plot(DOSES, [fmean(of_dose) for of_dose in values], color=color, label=f"mask rate {rate:g}")
-        for dose, of_dose in zip(DOSES, values, strict=True):
+        by_dose = [[found[f"divergence/dose-{dose:g}"] for found in models[rate]] for dose in DOSES]
+        left.plot(DOSES, [fmean(of_dose) for of_dose in by_dose], color=color, label=f"mask rate {rate:g}")
+        for dose, of_dose in zip(DOSES, by_dose, strict=True):
             left.plot([dose] * len(of_dose), of_dose, ".", color=color, markersize=4)
     left.set(xlabel="dose of the mask", ylabel="divergence (nats)", ylim=(0, None))
     left.legend()

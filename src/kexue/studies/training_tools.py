@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 from kexue.plots import COLORS, panels, style
 from kexue.runs import Record
@@ -87,9 +87,10 @@ def run(config: Config, record: Record) -> None:
     from kexue.studies.training_tools_models import observed, untouched
 
     found: dict[str, list[dict[str, Any]]] = {"constant": [], "linear": []}
+    schedules: tuple[Literal["constant", "linear"], ...] = ("constant", "linear")
     changed = 0
     for seed in record.progress(record.seeds, "models"):
-        for schedule in ("constant", "linear"):
+        for schedule in schedules:
             model, points = observed(config, record, schedule, seed)
             found[schedule].append(points)
             for what in ("raw", "averaged"):

@@ -196,7 +196,7 @@ def _throughput(workers: tuple[int, ...], items: int, rounds: int) -> list[dict[
     contestants: dict[tuple[str, int], Any] = {}
     for number in workers:
         contestants["ours", number] = SafeIterable(data, batch_size=_BATCH, shuffle=True, num_workers=number)
-        options = {"persistent_workers": True, "multiprocessing_context": "spawn"} if number else {}
+        options: dict[str, Any] = {"persistent_workers": True, "multiprocessing_context": "spawn"} if number else {}
         contestants["torch", number] = DataLoader(data, _BATCH, shuffle=True, num_workers=number, **options)
     found: list[dict[str, list[float]]] = [{"ours": [], "torch": []} for _ in range(rounds)]
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kexue.extras import require
 
@@ -39,7 +39,9 @@ class _Seen(dict[str, Any]):
         self.update(state_dict)
 
 
-def observed(config: Config, record: Record, schedule: str, seed: int) -> tuple[RotaryTransformer, dict[str, Any]]:
+def observed(
+    config: Config, record: Record, schedule: Literal["constant", "linear"], seed: int
+) -> tuple[RotaryTransformer, dict[str, Any]]:
     """Train a model, average its weights, and read its attention in three of the steps.
 
     Parameters
