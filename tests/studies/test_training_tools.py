@@ -61,8 +61,7 @@ def test_what_does_not_depend_on_the_size_holds(run, text):
 
 def test_the_whole_grid_is_covered(run):
     rows = (run.directory / "tables" / "cover.csv").read_text(encoding="utf-8").splitlines()
-    assert len(rows) == 1 + 4 * 3 * 3
-    assert all(row.endswith(",0,0,yes") for row in rows[1:])
+    assert rows[1:] == [f"0,{ranks},12,324,0,0,12" for ranks in (1, 2, 3)]
 
 
 def test_rows_of_attention_have_entropies_up_to_the_logarithm_of_their_length(run):

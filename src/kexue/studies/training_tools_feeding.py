@@ -174,15 +174,29 @@ def _claim_cover(config: Config, record: Record, found: dict[str, Any]) -> None:
             bound=several,
             scale={"en": f"{_ITEMS[-1]} items, DataLoader of torch", "zh": f"{_ITEMS[-1]} 条数据，torch 的 DataLoader"},
         )
+    groups: dict[tuple[int, int], list[list[Any]]] = {}
+    for row in rows:
+        groups.setdefault((row[3], row[2]), []).append(row)
     record.table(
         "cover",
-        ["items", "batch", "ranks", "workers", "missing", "repeated", "as without workers"],
-        [[*row[:6], "yes" if row[6] else "no"] for row in rows],
+        ["workers", "ranks", "combinations", "items", "missing", "repeated", "as without workers"],
+        [
+            [
+                *group,
+                len(of_group),
+                *(sum(row[column] for row in of_group) for column in (0, 4, 5)),
+                sum(row[6] for row in of_group),
+            ]
+            for group, of_group in groups.items()
+        ],
         caption={
-            "en": "What arrives in a shuffled epoch that ranks and workers share: items that are missing, items that "
-            "arrive again, and whether batches and their order are those without workers.",
-            "zh": "打乱顺序的一个 epoch 由各 rank 与工作进程分担时收到的数据：缺失条数、重复条数，以及批次与顺序是否与"
-            "不用工作进程时相同。",
+            "en": f"What arrives in a shuffled epoch that ranks and workers share, of {', '.join(map(str, _ITEMS))} "
+            f"items in batches of {', '.join(map(str, _BATCHES))} (with workers: the largest of both): all items, "
+            "items that are missing, items that arrive again, and in how many combinations batches and their order are "
+            "those without workers.",
+            "zh": f"打乱顺序的一个 epoch 由各 rank 与工作进程分担时收到的数据，数据 {'、'.join(map(str, _ITEMS))} 条，"
+            f"批大小 {'、'.join(map(str, _BATCHES))}（有工作进程时只取两者的最大值）：总条数、缺失条数、重复条数，"
+            "以及批次与顺序同不用工作进程时一致的组合数。",
         },
     )
 
