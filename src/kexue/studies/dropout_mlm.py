@@ -46,7 +46,7 @@ class Config:
     """Classes of it: modules of the standard library."""
     samples: int = 20
     """Windows of each to learn from."""
-    classifier_steps: int = 60
+    classifier_steps: int = 240
     """Training steps of each classifier."""
     seeds: int = 1
     """How many independent repetitions."""
