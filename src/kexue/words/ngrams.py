@@ -355,6 +355,7 @@ def _groups(
     scan = _Scan(bits, symbols, task.min_count, deepest)
     for keys in _sorted_keys(task, emit, counts, bits * symbols, forward):
         scan.add(keys)
+        del keys  # before the next part is read
     return [_joined(pieces) for pieces in scan.levels]
 
 
@@ -370,16 +371,22 @@ def _sorted_keys(task: _Task, emit: Emit, counts: Ints, lead: int, forward: bool
     total = int(counts.sum())
     stays = total * 8 <= task.budget
     # Parts that fit into a fast cache are sorted best, and those on the disk must fit into the memory.
-    share = max(_PART, total / _PARTS) if stays else max(task.budget / 16, total / _PARTS)
+    share = max(_PART, total / _PARTS) if stays else max(task.budget / 32, total / _PARTS)
     part_of = ((np.cumsum(counts) - counts) / share).astype(np.int32)
     sizes = np.bincount(part_of, weights=counts).astype(np.int64)
     keep_parts = _parts_in_memory if stays else _parts_in_files
-    spare = np.empty(int(sizes.max()), np.uint64)
+    # A part of one common letter may be far larger than its share; on the disk's side nothing else may be as large.
+    largest = int(sizes.max()) if stays else min(int(sizes.max()), int(1.25 * share))
+    spare = np.empty(largest, np.uint64)
     lead_bits = (len(counts) - 1).bit_length()
     for keys in keep_parts(task, emit, part_of, sizes, lead, forward):
-        packed_keys.sort_keys(keys, lead + lead_bits, spare)
-        yield keys
+        if len(keys) <= largest:
+            packed_keys.sort_keys(keys, lead + lead_bits, spare)
+        else:
+            keys.sort()
         task.advance(len(keys) / total)
+        yield keys
+        del keys
 
 
 def _parts_in_memory(
