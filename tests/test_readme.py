@@ -58,19 +58,38 @@ def test_one_line_for_a_model_that_exists():
     """Each line works on a small model, and what it changed can be taken back."""
     from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, GPT2Config, GPT2LMHeadModel
 
-    from kexue import attention, data, decoding, interpret, language
+    from kexue import attention, data, decoding, interpret, language, relaxation
     from kexue.nn.capture import capture
     from kexue.optim.averaging import EMA
     from kexue.optim.clipping import attach_clipping
+    from kexue.probability.entropy_normalization import entropy_normalize
+    from kexue.probability.gaussian import gaussian_wasserstein
+    from kexue.probability.perturb_max import perturb_max
+    from kexue.probability.transport import optimal_transport
     from kexue.studies.masked_models import listed_tokenizer
 
     lines = [line for line in lines_for_a_model(READMES[0]) if line.endswith(")")]
     assert lines == [line for line in lines_for_a_model(READMES[1]) if line.endswith(")")]
-    assert len(lines) == 11
+    assert len(lines) == 17
     parts = {
-        name: getattr(room, name) for room in (attention, data, decoding, interpret, language) for name in room.__all__
+        name: getattr(room, name)
+        for room in (attention, data, decoding, interpret, language, relaxation)
+        for name in room.__all__
     }
     parts |= {"capture": capture, "EMA": EMA, "attach_clipping": attach_clipping}
+    functions = entropy_normalize, gaussian_wasserstein, perturb_max, optimal_transport
+    parts |= {function.__name__: function for function in functions}
+    parts |= {
+        "scores": torch.tensor([[2.0, 1.0, 0.0]]),
+        "mean": torch.zeros(5, 3),
+        "cov_p": torch.eye(3).expand(5, 3, 3),
+        "cov_q": 4 * torch.eye(3).expand(5, 3, 3),
+        "a": torch.tensor([0.5, 0.5]),
+        "b": torch.tensor([0.25, 0.75]),
+        "cost": torch.tensor([[0.0, 1.0], [1.0, 0.0]]),
+        "logits": torch.tensor([1.0, -1.0]),
+        "labels": torch.tensor([1, 0]),
+    }
     sizes = {
         "vocab_size": 30,
         "hidden_size": 16,
