@@ -405,7 +405,7 @@ def test_the_loss_reduces():
         ),
         (lambda: perturb_max_loss(MU, 9), ValueError, "target must lie in 0 … 4, got 9"),
         (lambda: perturb_max_loss(MU, 0, reduction="max"), ValueError, 'reduction must be "mean", "sum" or "none"'),
-        (lambda: PerturbMax(torch.tensor([math.nan, 0.0])), ValueError, "mu must be finite"),
+        (lambda: PerturbMax(torch.tensor([math.nan, 0.0]), validate_args=True), ValueError, "mu must be finite"),
     ],
 )
 def test_bad_input(call, error, message):
