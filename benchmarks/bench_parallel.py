@@ -13,7 +13,7 @@ from kexue.arithmetic import count_unit_fraction_pairs
 from kexue.data import generated_text
 from kexue.words.cooccurrence import cooccurrence, encode_sentences
 from kexue.words.ngrams import count_ngrams
-from kexue.words.vector_solvers import PairTargets, solve_adagrad, solve_als
+from kexue.words.vector_solvers import pair_targets, solve_adagrad, solve_als
 
 __all__ = ["cases"]
 
@@ -31,10 +31,7 @@ def cases() -> list[dict[str, Any]]:
 def _vectors(tokens: list[list[str]]) -> list[dict[str, Any]]:
     ids, words, counts = encode_sentences(tokens, min_count=MIN_COUNT)
     table = cooccurrence(ids, WINDOW, vocab_size=len(words))
-    rows, columns = table.coords
-    expected = counts[rows].astype(np.float64) * counts[columns] / counts.sum() ** 2
-    targets = np.log(table.data / (2 * table.sum() * expected))
-    pairs = PairTargets(rows, columns, targets, np.minimum(table.data / 100, 1) ** 0.75, len(words))
+    pairs = pair_targets(table, counts)
     start = np.random.default_rng(0).uniform(-0.5, 0.5, (len(words), DIM)) / DIM
     scale = f"generated text, {sum(map(len, tokens)):,} words, {table.nnz:,} pairs, dim {DIM}"
     work = {

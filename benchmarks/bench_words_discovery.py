@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import lzma
 import math
-import os
 import subprocess
 import sys
 import tempfile
@@ -13,7 +11,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench_words_ngrams import generated_text
+from benchmarks.bench_words_ngrams import generated_text, texts
 
 from kexue.words.alphabet import alphabet_table
 from kexue.words.discovery import WordDiscoverer
@@ -25,11 +23,7 @@ N, MIN_COUNT = 4, 32
 
 def cases() -> list[dict[str, Any]]:
     """The rows of the table: each method beside its steps in Python, on generated text and on real text."""
-    texts = [("generated text", generated_text(1_500_000))]
-    poems = Path(os.environ.get("KEXUE_DATA", "")) / "poetry_zh" / "poetry_21mb.txt.xz"
-    if "KEXUE_DATA" in os.environ and poems.exists():
-        texts.append(("poetry_zh", lzma.decompress(poems.read_bytes()).decode("utf-8")))
-    return [_case(name, text, method) for name, text in texts for method in ("solidity", "boundary", "adjacent")]
+    return [_case(name, text, method) for name, text in texts() for method in ("solidity", "boundary", "adjacent")]
 
 
 def _case(name: str, text: str, method: str) -> dict[str, Any]:

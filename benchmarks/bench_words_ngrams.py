@@ -23,11 +23,16 @@ N, MIN_COUNT = 4, 32
 
 def cases() -> list[dict[str, Any]]:
     """The rows of the table: counts alone and with both entropies, on generated text and on real text."""
-    texts = [("generated text", generated_text(1_500_000))]
+    return [case for name, text in texts() for case in (_both(name, text), _counts(name, text))]
+
+
+def texts() -> list[tuple[str, str]]:
+    """Generated text, and real text where a folder holds it."""
+    found = [("generated text", generated_text(1_500_000))]
     poems = Path(os.environ.get("KEXUE_DATA", "")) / "poetry_zh" / "poetry_21mb.txt.xz"
     if "KEXUE_DATA" in os.environ and poems.exists():
-        texts.append(("poetry_zh", lzma.decompress(poems.read_bytes()).decode("utf-8")))
-    return [case for name, text in texts for case in (_both(name, text), _counts(name, text))]
+        found.append(("poetry_zh", lzma.decompress(poems.read_bytes()).decode("utf-8")))
+    return found
 
 
 def generated_text(characters: int) -> str:

@@ -21,7 +21,7 @@ from scipy import sparse
 
 from kexue.words.cooccurrence import cooccurrence, encode_sentences
 from kexue.words.vector_files import read_vectors, write_vectors
-from kexue.words.vector_solvers import PairTargets, solve_adagrad, solve_als
+from kexue.words.vector_solvers import PairTargets, pair_targets, solve_adagrad, solve_als
 from kexue.words.vectors import PMIVectors
 
 __all__ = ["cases"]
@@ -169,11 +169,7 @@ def _pairs(text: list[list[str]]) -> tuple[PairTargets, np.ndarray, np.ndarray]:
     """Targets of a text, the counts of its words and of its pairs."""
     ids, words, counts = encode_sentences(text, min_count=MIN_COUNT)
     table = cooccurrence(ids, WINDOW, vocab_size=len(words))
-    rows, columns = table.coords
-    independent = counts[rows].astype(np.float64) * counts[columns] / counts.sum() ** 2
-    targets = np.log(table.data / (2 * table.sum() * independent))
-    weights = np.minimum(table.data / 100, 1) ** 0.75
-    return PairTargets(rows, columns, targets, weights, len(words)), counts, table.data
+    return pair_targets(table, counts), counts, table.data
 
 
 def _start(n_words: int) -> np.ndarray:

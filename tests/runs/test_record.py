@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
@@ -148,6 +149,28 @@ def test_a_file_where_the_folder_should_be(tmp_path):
     (tmp_path / "maxent").write_text("", encoding="utf-8")
     with pytest.raises(StorageError, match="cannot write"), record(tmp_path):
         pass
+
+
+def test_figures_of_every_seed_at_once(tmp_path):
+    with record(tmp_path, seeds=2) as here:
+        assert here.metrics("a", [1.0, 2.0]) == [1.0, 2.0]
+        here.metrics("b", [{"x": 3.0, "y/z": 4.0}, {"x": 5.0, "y/z": "nan"}])
+        here.metrics("", [{"c": 6.0}, {"c": 7.0}])
+        with pytest.raises(ValueError, match="d must have a value for each of 2 seeds, got 1"):
+            here.metrics("d", [1.0])
+        here.finish()
+    written = {(line["name"], line["seed"]): line["value"] for line in Run(here.directory).metrics}
+    first = here.first_seed
+    assert math.isnan(float(written.pop(("b/y/z", first + 1))))
+    assert written == {
+        ("a", first): 1.0,
+        ("a", first + 1): 2.0,
+        ("b/x", first): 3.0,
+        ("b/y/z", first): 4.0,
+        ("b/x", first + 1): 5.0,
+        ("c", first): 6.0,
+        ("c", first + 1): 7.0,
+    }
 
 
 def test_names_and_doubles_are_checked(tmp_path):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 
 from kexue.data import Documents
 from kexue.studies import domain_terms_lexicons, term_lists
-from kexue.studies.domain_terms_lexicons import KINDS, _has_gensim, _kind
+from kexue.studies.domain_terms_lexicons import KINDS, _kind
 from kexue.studies.term_lists import FIELDS, Field
 
 
@@ -40,7 +38,6 @@ def test_a_search_for_a_kind_finds_it(made):
 
 
 def test_skip_gram_is_measured_where_gensim_is(made):
-    assert _has_gensim() == (importlib.util.find_spec("gensim") is not None)
     pytest.importorskip("gensim")
     found = _kind(made, None, 1, [1])
     assert set(found["figures"]) == {"pmi", "cosine", "contrast", "skip-gram"}

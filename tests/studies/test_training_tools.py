@@ -43,15 +43,9 @@ def test_it_finishes_with_all_that_it_declares(run):
     }
 
 
-def test_everything_is_said_in_both_languages(run):
+def test_everything_is_said_in_both_languages(run, in_both_languages):
     assert len({claim.zh["claim"] for claim in run.claims}) == len(run.claims) == 10
-    for one in run.claims:
-        assert one.zh["claim"]
-        assert one.zh["scale"]
-        assert bool(one.note) == bool(one.zh.get("note"))
-    for shown in [*run.figures, *run.tables]:
-        assert shown.caption["en"]
-        assert shown.caption["zh"]
+    in_both_languages(run)
 
 
 @pytest.mark.parametrize("text", ["Any value inside", "leave the training as it is", "can be made safe", "neither the"])

@@ -7,9 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import kexue.words.vector_solvers as solvers
-from kexue.words.vector_solvers import PairTargets, pair_loss, solve_adagrad, solve_als, solve_eig
+from kexue.words.vector_solvers import PairTargets, pair_loss, pair_targets, solve_adagrad, solve_als, solve_eig
 
 
 def all_pairs(vectors: np.ndarray, weights: np.ndarray | float = 1.0) -> PairTargets:
@@ -33,6 +34,19 @@ def objective(pairs: PairTargets, v: np.ndarray, reg: float, zero_weight: float)
     weights[pairs.rows, pairs.columns] = np.maximum(pairs.weights, zero_weight)
     targets[pairs.rows, pairs.columns] = pairs.targets
     return float(np.triu(weights * (v @ v.T - targets) ** 2, 1).sum() + reg * (v**2).sum())
+
+
+@pytest.mark.parametrize("truncate", [True, False])
+def test_targets_are_the_information_written_out(truncate):
+    table = sparse.coo_array(np.array([[0, 3, 0, 250], [0, 0, 40, 7], [0, 0, 0, 0], [0, 0, 0, 0]]))
+    counts = np.array([300, 60, 45, 260])
+    pairs = pair_targets(table, counts, x_max=50.0, alpha=0.5, truncate=truncate)
+    assert pairs.n_words == 4
+    for i, j, y, f in zip(pairs.rows, pairs.columns, pairs.targets, pairs.weights, strict=True):
+        seen = table.toarray()[i, j]
+        both, each = seen / (2 * 300), counts[[i, j]] / 665
+        assert y == pytest.approx(np.log(both / each.prod()), rel=1e-12)
+        assert f == pytest.approx((min(seen / 50, 1) if truncate else seen / 50) ** 0.5, rel=1e-12)
 
 
 def test_als_recovers_inner_products():

@@ -156,22 +156,17 @@ class SoftKMeans(ClusterMixin, BaseEstimator):
         unit = 2.0 ** round(math.log2(spread)) if spread > 0 else 1.0
         X /= unit
         random_state = check_random_state(self.random_state)
-        best: MMResult[Floats] | None = None
-        for _ in range(self.n_init if given is None else 1):
+        step = _lloyd_step(X) if self.beta == math.inf else _soft_step(X, self.beta * unit**2)
+
+        def fitted() -> MMResult[Floats]:
             if given is None:
                 start = kmeans_plusplus(X, self.n_clusters, random_state=random_state)[0]
             else:
                 start = (given - mean) / unit
-            result = minimize(
-                _lloyd_step(X) if self.beta == math.inf else _soft_step(X, self.beta * unit**2),
-                start,
-                max_iter=self.max_iter,
-                tol=self.tol,
-                n_terms=n,
-            )
-            if best is None or result.objective[-1] < best.objective[-1]:
-                best = result
-        assert best is not None
+            return minimize(step, start, max_iter=self.max_iter, tol=self.tol, n_terms=n)
+
+        starts = range(self.n_init if given is None else 1)
+        best = min((fitted() for _ in starts), key=lambda result: result.objective[-1])
         self.cluster_centers_ = best.state * unit + mean
         self.labels_ = _nearest(X, best.state)[0]
         self.objective_, self.n_iter_ = [value * unit**2 for value in best.objective], best.n_iter

@@ -187,11 +187,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 f"n_samples = {len(X)}"
             )
         random_state = check_random_state(self.random_state)
-        best: MMResult[_State] | None = None
-        emptied = False
         with ThreadPoolExecutor(self.n_jobs) as pool:
             share = pool.map if self.n_jobs > 1 else map
-            for _ in range(self.n_init):
+
+            def fitted() -> tuple[MMResult[_State], bool]:
                 lost: set[int] = set()
                 result = minimize(
                     partial(self._step, X, share, lost),
@@ -201,9 +200,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                     check="off" if self.reg_covar else "warn",
                     n_terms=len(X),
                 )
-                if best is None or result.objective[-1] < best.objective[-1]:
-                    best, emptied = result, bool(lost)
-        assert best is not None
+                return result, bool(lost)
+
+            fits = (fitted() for _ in range(self.n_init))
+            best, emptied = min(fits, key=lambda fit: fit[0].objective[-1])
         self.weights_, self.means_, self.covariances_ = best.state
         self.objective_, self.n_iter_, self.converged_ = best.objective, best.n_iter, best.converged
         trouble = []

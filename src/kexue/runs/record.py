@@ -9,7 +9,7 @@ import math
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -301,6 +301,40 @@ class Record:
         if not self._main:
             return
         append_line(self.directory / "metrics.jsonl", {"name": name, "step": step, "seed": seed, "value": float(value)})
+
+    def metrics(self, name: str, values: Sequence[float | Mapping[str, float]]) -> list[Any]:
+        """Write a figure, or several, of each seed.
+
+        Parameters
+        ----------
+        name : str
+            What was measured; where each seed has several figures, what stands before their names, or nothing.
+        values : sequence of float or of mappings
+            For each seed in order the figure, or the figures by name.
+
+        Returns
+        -------
+        list
+            The values.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many values as seeds, or as in `metric`.
+        StorageError
+            If the disk refuses.
+        """
+        if len(values) != len(self.seeds):
+            raise ValueError(
+                f"{name or 'metrics'} must have a value for each of {len(self.seeds)} seeds, got {len(values)}"
+            )
+        for seed, value in zip(self.seeds, values, strict=True):
+            if isinstance(value, Mapping):
+                for part, figure in value.items():
+                    self.metric(f"{name}/{part}" if name else part, figure, seed=seed)
+            else:
+                self.metric(name, value, seed=seed)
+        return list(values)
 
     def curve(
         self, name: str, values: Iterable[float], *, steps: Iterable[float] | None = None, seed: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from kexue.extras import require
@@ -19,8 +20,9 @@ from kexue.decoding.self_termination import (  # noqa: E402
     self_terminating_log_probs,
 )
 from kexue.studies.character_lines import END, IGNORED  # noqa: E402
+from kexue.training import Trainer  # noqa: E402
 
-__all__ = ["CharacterModel", "State", "beam_search", "decode"]
+__all__ = ["CharacterModel", "State", "beam_search", "decode", "train"]
 
 _ROWS = 256  # are evaluated at once
 
@@ -200,6 +202,38 @@ class CharacterModel(nn.Module):
             logits, **self._layer, positions=positions, log_alpha=state.log_alpha
         )
         return log_probs[:, -1], state._replace(log_alpha=log_alpha, steps=steps)
+
+
+def train(
+    model: CharacterModel, rows: Tensor, directory: Path | None, *, batch_size: int, steps: int, learning_rate: float
+) -> CharacterModel:
+    """Train a model by Adam, whose learning rate falls to 0 along a cosine.
+
+    Parameters
+    ----------
+    model : CharacterModel
+        The model.
+    rows : torch.Tensor, shape (lines, T)
+        What it learns from.
+    directory : Path or None
+        Folder of the training; None keeps nothing.
+    batch_size : int
+        Rows of a step.
+    steps : int
+        Training steps.
+    learning_rate : float
+        Where it begins.
+
+    Returns
+    -------
+    CharacterModel
+        The same, on the processor and in the mode for use.
+    """
+    optimizer = torch.optim.Adam(model.parameters(), learning_rate)
+    trainer = Trainer(model, optimizer, directory=directory, clip=1.0, schedule="cosine")
+    for batch in trainer.batches(rows, batch_size=batch_size, steps=steps):
+        trainer.step(model.loss(batch))
+    return model.cpu().eval()
 
 
 @torch.no_grad()

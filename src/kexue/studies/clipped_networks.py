@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from statistics import fmean
+from statistics import fmean, linear_regression
 from typing import TYPE_CHECKING, Any
 
 from kexue.plots import COLORS, panels, style
@@ -49,9 +49,8 @@ def chains(config: Config, record: Record) -> None:
         }
         slopes = [found[name]["slope"] for found in results]
         correlations = [found[name]["correlation"] for found in results]
-        for seed, slope, correlation in zip(record.seeds, slopes, correlations, strict=True):
-            record.metric(f"chains/{name}/slope", slope, seed=seed)
-            record.metric(f"chains/{name}/correlation", correlation, seed=seed)
+        record.metrics(f"chains/{name}/slope", slopes)
+        record.metrics(f"chains/{name}/correlation", correlations)
         record.claim(
             {
                 "en": f"The curvature along training grows with the norm of the gradient ({name}): correlation of the "
@@ -129,10 +128,8 @@ def _chains(config: Config, seed: int) -> dict[str, Any]:
 def _slope(norms: list[float], curvatures: list[float]) -> float:
     """Slope of the logarithms by least squares."""
     pairs = [(math.log(a), math.log(b)) for a, b in zip(norms, curvatures, strict=True) if a > 0 and b > 0]
-    x, y = ([pair[k] for pair in pairs] for k in (0, 1))
-    mean_x, mean_y = fmean(x), fmean(y)
-    spread = sum((a - mean_x) ** 2 for a in x)
-    return sum((a - mean_x) * (b - mean_y) for a, b in pairs) / spread if spread else float("nan")
+    x, y = zip(*pairs, strict=True)
+    return linear_regression(x, y).slope if len(set(x)) > 1 else math.nan
 
 
 @style()
@@ -169,8 +166,7 @@ def language_model(config: Config, record: Record) -> None:
     }
     for way in WAYS:
         for rate in config.rates:
-            for seed, loss in zip(record.seeds, losses[way][rate], strict=True):
-                record.metric(f"lstm/{way}/rate={rate:g}", loss, seed=seed)
+            record.metrics(f"lstm/{way}/rate={rate:g}", losses[way][rate])
     unit = results[0]["unit"]
     record.scale = {
         "en": f"LSTM of {config.hidden} on {unit['en']} of {config.dataset}, {config.steps} steps of {config.batch} "
@@ -208,9 +204,7 @@ def language_model(config: Config, record: Record) -> None:
             "zh": "只在所试的学习率中比较。",
         },
     )
-    correlations = [float(found["correlation"]) for found in results]
-    for seed, value in zip(record.seeds, correlations, strict=True):
-        record.metric("lstm/correlation", value, seed=seed)
+    correlations = record.metrics("lstm/correlation", [float(found["correlation"]) for found in results])
     record.claim(
         {
             "en": "The curvature along training grows with the norm of the gradient (LSTM, clipped, best rate): "

@@ -83,19 +83,19 @@ class SampledTexts:
         }
 
     def _measured(self, seed: int) -> dict[str, Any]:
-        import torch
-
-        from kexue.studies.character_model import CharacterModel
-        from kexue.training import Trainer
+        from kexue.studies.character_model import CharacterModel, train
 
         config = self.config
         with self.record.training("language-model", seed=seed) as run:
             model = CharacterModel(self.lines.vocabulary, embedding=config.embedding, hidden=config.hidden)
-            optimizer = torch.optim.Adam(model.parameters(), config.rate)
-            trainer = Trainer(model, optimizer, directory=run.directory, clip=1.0, schedule="cosine")
-            for rows in trainer.batches(self.train_rows, batch_size=config.batch, steps=config.steps):
-                trainer.step(model.loss(rows))
-            model = model.cpu().eval()
+            train(
+                model,
+                self.train_rows,
+                run.directory,
+                batch_size=config.batch,
+                steps=config.steps,
+                learning_rate=config.rate,
+            )
             found: dict[str, Any] = self.record.once("samplers", self._compare, model, run, seed=seed)
         for name, parts in found["samplers"].items():
             for part in PARTS:

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from kexue.runs import Record
+from kexue.studies.skip_gram import has_gensim, skip_gram
 from kexue.studies.term_lists import (
     FIELDS,
     Field,
@@ -39,6 +40,9 @@ NAMES = {
     "food-in-hotels": "酒店评论中的食品",
     "it-in-devices": "数码评论中的信息技术",
 }
+
+SKIP_GRAM = {"vector_size": 100, "negative": 10, "min_count": 2, "window": 5}
+"""How the rival's vectors are fitted."""
 
 KNOWN, DRAWS = 10, 10  # words that a search begins from, and how many such searches a seed
 
@@ -167,16 +171,10 @@ def kinds(record: Record, *, epochs: int) -> None:
     epochs : int
         Passes of gensim's skip-gram; 0 to leave it out.
     """
-    trained = record.once("gensim", _has_gensim) if epochs else False
+    trained = record.once("gensim", has_gensim) if epochs else False
     for kind in record.progress(KINDS, "kinds"):
         found = record.once(f"kind/{kind.name}", _kind, kind, record.data_dir, epochs if trained else 0, record.seeds)
         _kind_claims(record, kind, found, epochs)
-
-
-def _has_gensim() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec("gensim") is not None
 
 
 def _kind(kind: Field, data_dir: Path | None, epochs: int, seeds: list[int]) -> dict[str, Any]:
@@ -206,7 +204,7 @@ def _kind(kind: Field, data_dir: Path | None, epochs: int, seeds: list[int]) -> 
     TermMiner(discoverer, seeds=listed[:1], vectors=kept).fit(*texts)
     for name, train in (
         ("pmi", lambda: PMIVectors(dim=100, window=2, min_count=2, random_state=0).fit(sentences)),
-        ("skip-gram", lambda: _skip_gram(sentences, epochs)),
+        ("skip-gram", lambda: skip_gram(sentences, epochs=epochs, seed=0, **SKIP_GRAM)),
     ):
         if name == "pmi" or epochs:
             begun = time.process_time()
@@ -237,18 +235,10 @@ def _kind(kind: Field, data_dir: Path | None, epochs: int, seeds: list[int]) -> 
     return {"figures": figures, "seconds": seconds, "wanted": len(wanted), "listed": len(listed), "known": len(known)}
 
 
-def _skip_gram(sentences: list[list[str]], epochs: int) -> Any:
-    from gensim.models import Word2Vec
-
-    options = {"vector_size": 100, "negative": 10, "min_count": 2, "window": 5}
-    return Word2Vec(sentences, sg=1, epochs=epochs, workers=1, seed=0, **options).wv
-
-
 def _kind_claims(record: Record, kind: Field, found: dict[str, Any], epochs: int) -> None:
     figures, zh = found["figures"], NAMES[kind.name]
     for name, values in figures.items():
-        for seed, value in zip(record.seeds, values, strict=True):
-            record.metric(f"kind/{kind.name}/{name}", value, seed=seed)
+        record.metrics(f"kind/{kind.name}/{name}", values)
     means = {name: fmean(values) for name, values in figures.items()}
     scale = {
         "en": f"{', '.join(kind.groups)} of {kind.dataset}: {found['wanted']} words of THUOCL {kind.lexicon} among "

@@ -83,9 +83,7 @@ def farkas(config: Config, record: Record) -> None:
         Where to write.
     """
     results = record.for_each_seed("farkas", _farkas, config, about="Farkas' lemma")
-    for seed, found in zip(record.seeds, results, strict=True):
-        for what, value in found.items():
-            record.metric(f"farkas/{what}", value, seed=seed)
+    record.metrics("farkas", results)
     solved = fmean(found["solved"] for found in results) / config.systems
     record.claim(
         {

@@ -155,6 +155,7 @@ def _trained(config: Config, run: Training, stream: TextStream, attention: Atten
     import torch
     from torch.nn.functional import cross_entropy
 
+    from kexue.studies.masked_windows import hidden_loss
     from kexue.studies.rotary_transformer import RotaryTransformer
     from kexue.training import Trainer
 
@@ -166,12 +167,11 @@ def _trained(config: Config, run: Training, stream: TextStream, attention: Atten
     rows = stream.train.unfold(0, length, length)
     for ids in trainer.batches(rows, batch_size=config.batch, steps=config.steps):
         if causal:
-            said, truth = model.head(model(ids, attention)[:, :-1]).flatten(0, 1), ids[:, 1:].flatten()
+            said = model.head(model(ids, attention)[:, :-1])
+            trainer.step(cross_entropy(said.flatten(0, 1), ids[:, 1:].flatten()))
         else:
-            masked = trainer.noise(*ids.shape) < below
-            # Only what is masked goes through the head.
-            said, truth = model.head(model(ids.masked_fill(masked, stream.vocabulary), attention)[masked]), ids[masked]
-        trainer.step(cross_entropy(said, truth))
+            hidden = trainer.noise(*ids.shape) < below
+            trainer.step(hidden_loss(model, ids, ids.masked_fill(hidden, stream.vocabulary), hidden, attention))
     return model.eval()
 
 

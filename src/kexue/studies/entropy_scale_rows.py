@@ -30,9 +30,7 @@ def drawn_rows(config: Config, record: Record) -> None:
         Where to write.
     """
     results = record.for_each_seed("rows", measure_rows, config, about="drawn rows")
-    for seed, found in zip(record.seeds, results, strict=True):
-        for what, value in found.items():
-            record.metric(f"rows/{what}", value, seed=seed)
+    record.metrics("rows", results)
 
     def values(what: str) -> list[float]:
         return [float(found[what]) for found in results]

@@ -76,9 +76,7 @@ def run(config: Config, record: Record) -> None:
 def formulas(config: Config, record: Record) -> None:
     """Published forms beside ours and beside integrals over samples."""
     results = record.for_each_seed("formulas", _formulas, config, about="formulas")
-    for seed, found in zip(record.seeds, results, strict=True):
-        for what, value in found.items():
-            record.metric(f"formulas/{what}", value, seed=seed)
+    record.metrics("formulas", results)
     scale = {
         "en": f"{config.laws} pairs of laws in {config.dim} dimensions a seed, float64",
         "zh": f"每种子 {config.laws} 对 {config.dim} 维分布，float64",

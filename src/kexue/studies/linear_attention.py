@@ -103,9 +103,7 @@ def run(config: Config, record: Record) -> None:
 def random_features(config: Config, record: Record) -> None:
     """The error of random features against softmax attention, over their number."""
     results = record.for_each_seed("features", _features, config, about="random features")
-    for seed, found in zip(record.seeds, results, strict=True):
-        for name, value in found.items():
-            record.metric(f"error/{name}", value, seed=seed)
+    record.metrics("error", results)
     few, many = config.counts[0], config.counts[-1]
 
     def exponents(spread: float) -> list[float]:

@@ -201,6 +201,7 @@ def _trained(config: Config, data_dir: Any, task: str, form: str, seed: int) -> 
     import torch
     from torch.nn.functional import cross_entropy
 
+    from kexue.studies.masked_windows import hidden_loss
     from kexue.studies.rotary_transformer import RotaryTransformer
     from kexue.studies.text_stream import text_stream
     from kexue.training import Trainer, training
@@ -216,10 +217,7 @@ def _trained(config: Config, data_dir: Any, task: str, form: str, seed: int) -> 
             if causal:
                 return cross_entropy(model.head(model(rows[:, :-1], attention)).flatten(0, 1), rows[:, 1:].flatten())
             ids, hidden = rows[:, :-1], noise < _HIDDEN_BELOW
-            states = model(ids.masked_fill(hidden, stream.vocabulary), attention)
-            if not hidden.any():  # a small batch may hide nothing, and then teaches nothing
-                return 0.0 * states.sum()
-            return cross_entropy(model.head(states[hidden]), ids[hidden])
+            return hidden_loss(model, ids, ids.masked_fill(hidden, stream.vocabulary), hidden, attention)
 
         losses = []
         windows = stream.train.unfold(0, config.length + 1, config.length)

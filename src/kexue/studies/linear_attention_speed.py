@@ -29,9 +29,7 @@ def speed(config: Config, record: Record) -> None:
         Where to write.
     """
     results = record.for_each_seed("speed", _speed, config, about="lengths")
-    for seed, found in zip(record.seeds, results, strict=True):
-        for name, value in found.items():
-            record.metric(name, value, seed=seed)
+    record.metrics("", results)
 
     def ratios(kind: str, n: int) -> list[float]:
         return [found[f"time/softmax/{kind}/{n}"] / found[f"time/linear/{kind}/{n}"] for found in results]
@@ -229,9 +227,7 @@ def decoding(config: Config, record: Record) -> None:
         Where to write.
     """
     results = record.for_each_seed("decoding", _decoding, config, about="decoding")
-    for seed, found in zip(record.seeds, results, strict=True):
-        for name, value in found.items():
-            record.metric(name, value, seed=seed)
+    record.metrics("", results)
     first, last = config.decoded[0], config.decoded[-1]
     grows = fmean(found[f"step/softmax/{last}"] / found[f"step/softmax/{first}"] for found in results)
     memory = results[0][f"state/softmax/{last}"] / results[0][f"state/linear/{last}"]

@@ -93,6 +93,9 @@ def hidden_loss(
     Returns
     -------
     torch.Tensor
-        The loss in nats, a scalar.
+        The loss in nats, a scalar; 0 where a small batch hides nothing, and so teaches nothing.
     """
-    return cross_entropy(model.head(model(masked, attention)[hidden]), ids[hidden])
+    states = model(masked, attention)
+    if not hidden.any():
+        return 0.0 * states.sum()
+    return cross_entropy(model.head(states[hidden]), ids[hidden])  # only what is hidden goes through the head

@@ -256,9 +256,7 @@ def _counts(name: str, data_dir: Any) -> dict[str, int]:
 def planted(config: Config, record: Record, data: WordData) -> None:
     """Invented words at random places of the texts are found again."""
     results = record.for_each_seed("planted", _planted, config, data, about="planted words")
-    for seed, found in zip(record.seeds, results, strict=True):
-        for which, recall in found.items():
-            record.metric(f"planted/{which}", recall, seed=seed)
+    record.metrics("planted", results)
 
     def mean(which: str) -> float:
         return fmean(found[which] for found in results)
@@ -326,9 +324,7 @@ def plant(text: str, terms: dict[str, int], rng: Any) -> str:
 def entropy(config: Config, record: Record, data: WordData) -> None:
     """What a character costs if the text is cut into words."""
     results = record.for_each_seed("entropy", _entropy, config, data, about="entropy per character")
-    for seed, found in zip(record.seeds, results, strict=True):
-        for units, bits in found.items():
-            record.metric(f"bits/{units}", bits, seed=seed)
+    record.metrics("bits", results)
     record.claim(
         {
             "en": "Cut into words, a text has less entropy per character than cut into characters (bits)",

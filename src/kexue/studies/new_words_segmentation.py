@@ -31,9 +31,7 @@ def segmentation(config: Config, record: Record, data: WordData) -> None:
         The texts.
     """
     results = record.for_each_seed("segmentation", _segmentation, config, data, about="segmentation")
-    for seed, found in zip(record.seeds, results, strict=True):
-        for system, f1 in found.items():
-            record.metric(f"f1/{system}", f1, seed=seed)
+    record.metrics("f1", results)
     elsewhere = {
         "en": "The articles tell of 0.742 (a lexicon from news titles) and 0.765 (from 20 GB of text) on the test set "
         "of SIGHAN's Peking University corpus, which is not at hand here: another text, another standard.",

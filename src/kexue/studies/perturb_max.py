@@ -237,9 +237,7 @@ def error_figure(counts: dict[str, list[int]], errors: dict[tuple[str, str], lis
 def maps(config: Config, record: Record) -> None:
     """Order, shifts, samples and the support."""
     results = record.for_each_seed("maps", _maps, config, about="random scores")
-    for seed, found in zip(record.seeds, results, strict=True):
-        for what, value in found.items():
-            record.metric(f"maps/{what}", float(value), seed=seed)
+    record.metrics("maps", results)
     scale = {
         "en": f"{config.rows} vectors of 10 normal scores a seed, six noises",
         "zh": f"每种子 {config.rows} 个 10 维正态得分向量，六种噪声",

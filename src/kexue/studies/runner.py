@@ -116,16 +116,12 @@ def load_study(key: str | int) -> tuple[str, ModuleType]:
 
 def _checksums(config: Any, data_dir: str | Path | None) -> Iterator[str]:
     """Of the study's data set or sets, and of every known set that another field of its configuration names."""
-    for name, value in dataclasses.asdict(config).items():
-        words = [value] if isinstance(value, str) else value if isinstance(value, tuple | list) else []
-        words = [word for word in words if isinstance(word, str)]
-        if not words:
-            continue
-        from kexue.data import fingerprint, known_sets
+    from kexue.data import fingerprint, known_sets
 
-        known = {one.name for one in known_sets()}
-        for word in words:
-            if name == "dataset" or word in known:
+    known = {one.name for one in known_sets()}
+    for name, value in dataclasses.asdict(config).items():
+        for word in value if isinstance(value, tuple | list) else [value]:
+            if isinstance(word, str) and (name == "dataset" or word in known):
                 yield fingerprint(word, data_dir=data_dir)
 
 

@@ -302,9 +302,7 @@ def accuracy(config: Config, record: Record) -> None:
         Where to write.
     """
     results = [_network(config, record, seed) for seed in record.progress(record.seeds, "accuracy")]
-    for seed, found in zip(record.seeds, results, strict=True):
-        for what, value in found.items():
-            record.metric(f"network/{what}", value, seed=seed)
+    record.metrics("network", results)
 
     def values(what: str) -> list[float]:
         return [found[what] for found in results]
@@ -400,9 +398,7 @@ def rank_correlation(config: Config, record: Record) -> None:
         Where to write.
     """
     results = [_regression(config, record, seed) for seed in record.progress(record.seeds, "rank correlation")]
-    for seed, found in zip(record.seeds, results, strict=True):
-        for what, value in found.items():
-            record.metric(f"spearman/{what}", value, seed=seed)
+    record.metrics("spearman", results)
     squares = [found["squares"] for found in results]
     note = {
         "en": f"{fmean(found['ranks'] for found in results):.3f} against {fmean(squares):.3f} on average.",

@@ -191,9 +191,7 @@ def top_k(config: Config, record: Record) -> None:
         "en": f"{config.rows} rows of 6 normal numbers of deviation 3 a seed, k = 3",
         "zh": f"每种子 {config.rows} 行，每行 6 个标准差为 3 的正态数，k = 3",
     }
-    for seed, found in zip(record.seeds, results, strict=True):
-        for what, value in found.items():
-            record.metric(f"top-k/{what}", value, seed=seed)
+    record.metrics("top-k", results)
     record.claim(
         {
             "en": "The repeated softmax of 2019 does not keep the order: share of rows in which a larger number "

@@ -144,8 +144,7 @@ class TrainedModels:
     def _train(self, arm: Arm, seed: int) -> dict[str, Any]:
         import torch
 
-        from kexue.studies.character_model import CharacterModel
-        from kexue.training import Trainer
+        from kexue.studies.character_model import CharacterModel, train
 
         config, name = self.config, arm.name(self.config)
         with self.record.training(name, seed=seed) as run:
@@ -157,11 +156,14 @@ class TrainedModels:
                 layer=arm.layer(self.mean_length),
                 context=config.context,
             )
-            optimizer = torch.optim.Adam(model.parameters(), config.rate)
-            trainer = Trainer(model, optimizer, directory=run.directory, clip=1.0, schedule="cosine")
-            for rows in trainer.batches(self.train_rows, batch_size=config.batch, steps=config.steps):
-                trainer.step(model.loss(rows))
-            model = model.cpu().eval()
+            train(
+                model,
+                self.train_rows,
+                run.directory,
+                batch_size=config.batch,
+                steps=config.steps,
+                learning_rate=config.rate,
+            )
             found: dict[str, Any] = self.record.once(f"measured/{name}", self._measure, model, arm, run, seed=seed)
             if seed == self.record.first_seed and arm in (self.softmax, self.st, self.nmst):
                 self.stop_curves[arm.kind] = self.record.once(f"stop/{name}", self._stop_curve, model, found)

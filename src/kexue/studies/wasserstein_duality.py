@@ -82,9 +82,7 @@ def run(config: Config, record: Record) -> None:
 def duality(config: Config, record: Record) -> None:
     """The plan and the potentials of two clouds, against random ones and against one another."""
     results = record.for_each_seed("duality", _duality, config, about="plans and potentials")
-    for seed, found in zip(record.seeds, results, strict=True):
-        for what, value in found.items():
-            record.metric(f"duality/{what}", value, seed=seed)
+    record.metrics("duality", results)
     scale = {
         "en": f"two clouds of {config.points} points in the plane, Euclidean cost, float64",
         "zh": f"平面上两组各 {config.points} 个点，欧氏距离代价，float64",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from statistics import fmean
 from typing import Any
 
 from kexue.plots import COLORS, panels, style
 from kexue.runs import Record
-from kexue.studies.word_vectors_measured import each, measure, metrics
+from kexue.studies.skip_gram import has_gensim
+from kexue.studies.word_vectors_measured import each, measure
 from kexue.studies.word_vectors_similarity import sentences, similarity
 from kexue.studies.word_vectors_text import LEXICONS, VectorText
 
@@ -98,7 +98,7 @@ def run(config: Config, record: Record) -> None:
         data_dir=record.data_dir,
     )
     record.scale = text.scale
-    compared = bool(config.epochs) and record.once("gensim", _has_gensim)
+    compared = bool(config.epochs) and record.once("gensim", has_gensim)
     found = record.for_each_seed("vectors", measure, config if compared else replace(config, epochs=0), text)
     solvers(config, record, found)
     norms(record, found)
@@ -108,10 +108,6 @@ def run(config: Config, record: Record) -> None:
     truncation(record, found)
     keywords(record, found)
     _neighbours(record, found)
-
-
-def _has_gensim() -> bool:
-    return find_spec("gensim") is not None
 
 
 # -- 1. Two ways to the same loss
@@ -124,7 +120,7 @@ def solvers(config: Config, record: Record, found: list[dict[str, Any]]) -> None
     for name, count in (("als", sweeps), ("adagrad", passes)):
         for what in ("loss", "seconds"):
             values = [float(one["curves"][name][what][count - 1]) for one in found]
-            after[name][what] = metrics(record, f"solver/{name}/{what}", values)
+            after[name][what] = record.metrics(f"solver/{name}/{what}", values)
     record.claim(
         {
             "en": f"Alternating least squares reaches in {sweeps} passes a loss below that of {passes} passes of "
@@ -180,7 +176,7 @@ def _loss_figure(curves: dict[str, Any]) -> Any:
 def norms(record: Record, found: list[dict[str, Any]]) -> None:
     """The norm against the frequency."""
     for name in ("adagrad", "als"):
-        law = metrics(record, f"norm/{name}", each(found, "norms", name, "law"))
+        law = record.metrics(f"norm/{name}", each(found, "norms", name, "law"))
         common = each(found, "norms", name, "law among the commonest")
         article = name == "adagrad"
         solver = {
@@ -310,8 +306,8 @@ def truncation(record: Record, found: list[dict[str, Any]]) -> None:
 def keywords(record: Record, found: list[dict[str, Any]]) -> None:
     """Function words among the first keywords."""
     for name in ("als", "untruncated", "glove", "eig"):
-        metrics(record, f"keywords/{name}", each(found, "keywords", name, "product"))
-        metrics(record, f"norm-of-function-words/{name}", each(found, "norms", name, "rank of function words"))
+        record.metrics(f"keywords/{name}", each(found, "keywords", name, "product"))
+        record.metrics(f"norm-of-function-words/{name}", each(found, "norms", name, "rank of function words"))
     every, ours, glove = (
         each(found, "keywords", *path) for path in (("als", "all"), ("als", "product"), ("glove", "product"))
     )

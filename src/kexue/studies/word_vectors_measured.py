@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kexue.runs import Record
+from kexue.studies.skip_gram import skip_gram
 from kexue.studies.word_vectors_text import VectorText
 
 if TYPE_CHECKING:
     from kexue.studies.word_vectors import Config
 
-__all__ = ["each", "measure", "metrics"]
+__all__ = ["each", "measure"]
 
 _COMMON = 2000  # words among which the law of the norms is looked at, too
 _KEYWORDS = 5  # first words of a text
@@ -57,7 +57,7 @@ def measure(config: Config, text: VectorText, seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {"curves": curves, "words": len(als.words_)}
     fitted["glove"], found["shift"] = _glove(config, drawn.tokens, als, seed)
     if config.epochs:
-        fitted["skip-gram"], found["skip-gram seconds"] = _skip_gram(config, drawn.tokens, seed)
+        fitted["skip-gram"], found["skip-gram seconds"] = _rival(config, drawn.tokens, seed)
 
     found["norms"] = {name: _norms(model, drawn.stop) for name, model in fitted.items() if name != "skip-gram"}
     asked = text.labelled.tokens if text.labelled is not None else drawn.tokens
@@ -103,28 +103,6 @@ def each(found: Sequence[dict[str, Any]], *path: str) -> list[float]:
     return [float(value) for value in values]
 
 
-def metrics(record: Record, name: str, values: list[float]) -> list[float]:
-    """Write one figure of each seed.
-
-    Parameters
-    ----------
-    record : Record
-        Where to write.
-    name : str
-        Name of the figure.
-    values : list of float
-        One for each seed.
-
-    Returns
-    -------
-    list of float
-        The same.
-    """
-    for seed, value in zip(record.seeds, values, strict=True):
-        record.metric(name, value, seed=seed)
-    return values
-
-
 class _Clock:
     """Progress that shows nothing and remembers the processor's time: after each stage, and each pass of the last."""
 
@@ -158,6 +136,7 @@ def _glove(config: Config, tokens: list[list[str]], als: Any, seed: int) -> tupl
     """GloVe of the same pairs; and what a shift of all vectors does to its loss, and to that of the others."""
     from kexue.studies.glove_baseline import fit_glove
     from kexue.words.cooccurrence import cooccurrence, encode_sentences
+    from kexue.words.vector_solvers import pair_loss, pair_targets
     from kexue.words.vectors import PMIVectors
 
     ids, words, counts = encode_sentences(tokens, min_count=config.min_count)
@@ -167,44 +146,22 @@ def _glove(config: Config, tokens: list[list[str]], als: Any, seed: int) -> tupl
     glove = fit_glove(*pairs, len(words), config.dim, n_iter=config.glove_passes, seed=seed)
     by = np.random.default_rng(seed).normal(0, _SHIFTS, config.dim)
     before, after = glove.loss(*pairs), glove.shifted(by).loss(*pairs)
-    mine = [
-        _loss_of(PMIVectors.from_words(als.words_, vectors), pairs, counts)
-        for vectors in (als.vectors_, als.vectors_ + by)
-    ]
+    targets = pair_targets(table, counts)
+    mine = [pair_loss(targets, vectors) for vectors in (als.vectors_, als.vectors_ + by)]
     shift = {"glove": abs(after - before) / before, "pmi": abs(mine[1] - mine[0]) / mine[0]}
     return PMIVectors.from_words(words, glove.vectors, counts=counts), shift
 
 
-def _loss_of(model: Any, pairs: tuple[Any, Any, Any], counts: Any) -> float:
-    """The loss over pairs seen, of any vectors."""
-    from kexue.words.vector_solvers import PairTargets, pair_loss
-
-    rows, columns, seen = pairs
-    logs = np.log(counts)
-    targets = np.log(seen / (2 * seen.sum())) - logs[rows] - logs[columns] + 2 * np.log(counts.sum())
-    weights = np.minimum(seen / 100, 1) ** 0.75
-    return pair_loss(PairTargets(rows, columns, targets, weights, len(counts)), model.vectors_)
-
-
-def _skip_gram(config: Config, tokens: list[list[str]], seed: int) -> tuple[Any, float]:
-    from gensim.models import Word2Vec
-
+def _rival(config: Config, tokens: list[list[str]], seed: int) -> tuple[Any, float]:
+    """Skip-gram vectors, and the seconds that they took."""
     from kexue.words.vectors import PMIVectors
 
     began = time.process_time()
-    model = Word2Vec(
-        tokens,
-        vector_size=config.dim,
-        window=config.window,
-        min_count=config.min_count,
-        sg=1,
-        epochs=config.epochs,
-        workers=1,
-        seed=seed,
-    ).wv
+    sizes = {"vector_size": config.dim, "window": config.window, "min_count": config.min_count}
+    vectors = skip_gram(tokens, epochs=config.epochs, seed=seed, **sizes)
     seconds = time.process_time() - began
-    counts = [model.get_vecattr(word, "count") for word in model.index_to_key]
-    return PMIVectors.from_words(model.index_to_key, model.vectors, counts=counts), seconds
+    counts = [vectors.get_vecattr(word, "count") for word in vectors.index_to_key]
+    return PMIVectors.from_words(vectors.index_to_key, vectors.vectors, counts=counts), seconds
 
 
 # -- norms and keywords

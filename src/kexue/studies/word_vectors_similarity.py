@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kexue.plots import COLORS, panels, style
 from kexue.runs import Record
-from kexue.studies.word_vectors_measured import each, metrics
+from kexue.studies.word_vectors_measured import each
 
 if TYPE_CHECKING:
     from kexue.studies.word_vectors import Config
@@ -61,7 +61,7 @@ def similarity(config: Config, record: Record, found: list[dict[str, Any]], abou
 
 def _classes(config: Config, record: Record, found: list[dict[str, Any]]) -> None:
     def share(name: str, way: str) -> list[float]:
-        return metrics(record, f"classes/{name}/{way}", each(found, "classes", name, way))
+        return record.metrics(f"classes/{name}/{way}", each(found, "classes", name, way))
 
     zeros = f"zeros-{config.zero_weights[0]:g}"
     cosine, profiles = share("eig", "cosine"), share("eig", "profiles")
@@ -123,7 +123,7 @@ def _people(config: Config, record: Record, found: list[dict[str, Any]], zeros: 
             "en": f"{about['en']}; the {used[of]:.0f} pairs of {of} whose words occur",
             "zh": f"{about['zh']}；{of} 中两词都出现的 {used[of]:.0f} 对",
         }
-        eig = metrics(record, f"{of}/eig", score("eig", of))
+        eig = record.metrics(f"{of}/eig", score("eig", of))
         if compared:
             record.claim(
                 {
@@ -133,7 +133,7 @@ def _people(config: Config, record: Record, found: list[dict[str, Any]], zeros: 
                 source="ours",
                 measured=eig,
                 relation=">=",
-                bound=[value - 0.02 for value in metrics(record, f"{of}/skip-gram", score("skip-gram", of))],
+                bound=[value - 0.02 for value in record.metrics(f"{of}/skip-gram", score("skip-gram", of))],
                 scale=scale,
                 note={
                     "en": f"Skip-gram: mean {fmean(score('skip-gram', of)):.3f}, gensim, {config.epochs} passes, "
@@ -142,7 +142,7 @@ def _people(config: Config, record: Record, found: list[dict[str, Any]], zeros: 
                     "窗口与维数相同。",
                 },
             )
-        weak, mended = (metrics(record, f"{of}/{name}", score(name, of)) for name in ("als", zeros))
+        weak, mended = (record.metrics(f"{of}/{name}", score(name, of)) for name in ("als", zeros))
         record.claim(
             {
                 "en": "The article's loss, over pairs seen alone, is weak for similarity, and fitting the others to "
@@ -185,9 +185,9 @@ def _people(config: Config, record: Record, found: list[dict[str, Any]], zeros: 
                 "zh": "特征分解（含计数）所用时间不到 skip-gram 的五分之一：处理器秒数，与其五分之一相比",
             },
             source="ours",
-            measured=metrics(record, "seconds/eig", each(found, "curves", "eig", "all")),
+            measured=record.metrics("seconds/eig", each(found, "curves", "eig", "all")),
             relation="<=",
-            bound=[value / 5 for value in metrics(record, "seconds/skip-gram", each(found, "skip-gram seconds"))],
+            bound=[value / 5 for value in record.metrics("seconds/skip-gram", each(found, "skip-gram seconds"))],
         )
     elif config.epochs:
         record.unmeasured(
@@ -234,7 +234,7 @@ def sentences(record: Record, found: list[dict[str, Any]]) -> None:
     names = list(found[0]["sentences"])
     shares = {name: each(found, "sentences", name) for name in names}
     for name in names:
-        metrics(record, "sentences/" + name.replace(", ", "/").replace(" ", "-"), shares[name])
+        record.metrics("sentences/" + name.replace(", ", "/").replace(" ", "-"), shares[name])
     record.table(
         "sentences",
         ["features", "accuracy"],

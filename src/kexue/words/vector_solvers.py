@@ -17,7 +17,7 @@ from scipy.sparse.linalg import eigsh
 from kexue.compilation import compiled
 from kexue.progress import NullProgress, Progress
 
-__all__ = ["PairTargets", "pair_loss", "solve_adagrad", "solve_als", "solve_eig"]
+__all__ = ["PairTargets", "pair_loss", "pair_targets", "solve_adagrad", "solve_als", "solve_eig"]
 
 Floats = NDArray[np.floating]
 
@@ -48,6 +48,51 @@ class PairTargets:
     targets: Floats
     weights: Floats
     n_words: int
+
+
+def pair_targets(
+    table: Any, counts: NDArray[Any], *, x_max: float = 100.0, alpha: float = 0.75, truncate: bool = True
+) -> PairTargets:
+    r"""Pointwise mutual information of the pairs of a table, and how much each counts.
+
+    .. math:: y_{ij} = \log X_{ij} - \log X_{..} - \log n_i - \log n_j + 2 \log N, \qquad
+        f_{ij} = \min(X_{ij} / x_{max}, 1)^\alpha
+
+    Parameters
+    ----------
+    table : scipy.sparse.coo_array, shape (n_words, n_words)
+        How often words were seen together; the upper triangle, each pair once.
+    counts : ndarray of shape (n_words,)
+        Counts n of the words, or other marginals, with sum N.
+    x_max, alpha : float
+        Count from which on pairs have full weight, and the exponent of the weight.
+    truncate : bool
+        Whether the weight stops growing there.
+
+    Returns
+    -------
+    PairTargets
+        One entry for each pair that was seen.
+
+    References
+    ----------
+    更别致的词向量模型(四):模型的求解, https://kexue.fm/archives/4675.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse import coo_array
+    >>> pairs = pair_targets(coo_array(np.array([[0, 50], [0, 0]])), np.array([100, 300]))
+    >>> pairs.targets.round(4), pairs.weights.round(4)  # log(½ / (¼ · ¾)), √√(½³)
+    (array([0.9808]), array([0.5946]))
+    """
+    rows, columns = table.coords
+    seen, marginals = table.data.astype(np.float64), counts.astype(np.float64)
+    logs = np.log(marginals, out=np.zeros(len(marginals)), where=marginals > 0)
+    shift = 2 * math.log(marginals.sum()) - math.log(2 * seen.sum())
+    ratio = seen / x_max
+    weights = (np.minimum(ratio, 1) if truncate else ratio) ** alpha
+    return PairTargets(rows, columns, np.log(seen) - logs[rows] - logs[columns] + shift, weights, len(marginals))
 
 
 def pair_loss(pairs: PairTargets, vectors: Floats) -> float:

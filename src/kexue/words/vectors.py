@@ -18,7 +18,7 @@ from kexue.words.cooccurrence import cooccurrence, encode_sentences
 from kexue.words.keyed_vectors import unit_rows
 from kexue.words.vector_evaluation import AnalogyScore, evaluate_analogies, evaluate_similarity
 from kexue.words.vector_files import check_vectors, read_vectors, write_vectors
-from kexue.words.vector_solvers import PairTargets, pair_loss, solve_adagrad, solve_als, solve_eig
+from kexue.words.vector_solvers import pair_loss, pair_targets, solve_adagrad, solve_als, solve_eig
 
 require("sklearn", "words", "kexue.words.vectors")
 
@@ -188,7 +188,8 @@ class PMIVectors(BaseEstimator):
         table = cooccurrence(ids, self.window, vocab_size=len(words), n_jobs=self.n_jobs, progress=progress)
         if not table.nnz:
             raise ValueError("sentences must hold two different words in one window, got none")
-        pairs = self._targets(table, counts)
+        marginals = counts if self.marginals == "unigram" else table.sum(0) + table.sum(1)
+        pairs = pair_targets(table, marginals, x_max=self.x_max, alpha=self.alpha, truncate=self.truncate)
         self._take(words, counts, self.solver)
         passes = _PASSES[self.solver] if self.n_iter is None else self.n_iter
         if self.solver == "eig":
@@ -542,19 +543,6 @@ class PMIVectors(BaseEstimator):
             raise ValueError(f'marginals must be "unigram" or "rows", got {self.marginals!r}')
         if self.solver not in _PASSES:
             raise ValueError(f"solver must be among {list(_PASSES)}, got {self.solver!r}")
-
-    def _targets(self, table: Any, counts: NDArray[np.int64]) -> PairTargets:
-        rows, columns = table.coords
-        seen = table.data.astype(np.float64)
-        marginals = counts.astype(np.float64)
-        if self.marginals == "rows":
-            sums = np.bincount(rows, seen, len(counts)) + np.bincount(columns, seen, len(counts))
-            marginals = sums.astype(np.float64)
-        logs = np.log(marginals, out=np.zeros(len(counts)), where=marginals > 0)
-        shift = 2 * math.log(marginals.sum()) - math.log(2 * seen.sum())
-        ratio = seen / self.x_max
-        weights = (np.minimum(ratio, 1) if self.truncate else ratio) ** self.alpha
-        return PairTargets(rows, columns, np.log(seen) - logs[rows] - logs[columns] + shift, weights, len(counts))
 
     def _numbers(self, words: Iterable[str]) -> NDArray[np.int64]:
         check_is_fitted(self, "vectors_")
