@@ -23,6 +23,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset, get_worker
 from kexue.data import SafeIterable
 from kexue.data.stream_plan import BatchPlan
 from kexue.data.stream_sources import LANES, Source, open_source
+from kexue.data.stream_workers import Workers
 
 ROOT = Path(__file__).parents[2]
 # Started once with torch inside, so that a worker is there at once; where there is none, it only takes longer.
@@ -634,6 +635,19 @@ def test_a_worker_that_is_killed_is_not_waited_for() -> None:
         for _ in stream:
             multiprocessing.active_children()[0].kill()
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError, EOFError, FileNotFoundError])
+def test_a_worker_that_is_killed_with_a_batch_on_its_way_is_told(monkeypatch, error) -> None:
+    def lost(self: Workers) -> Iterator[Any]:
+        yield 0, "first", True
+        raise error
+
+    monkeypatch.setattr(Workers, "_start", lost)
+    batches = iter(SafeIterable(Squares(8), batch_size=2, num_workers=1, start_method=METHOD))
+    assert next(batches) == "first"
+    with pytest.raises(RuntimeError, match="a worker ended with a batch on its way"):
+        next(batches)
 
 
 SHARE = """

@@ -73,9 +73,24 @@ class Workers:
         ------
         tuple of int and object
             Number of a batch, and the batch.
+
+        Raises
+        ------
+        RuntimeError
+            If a worker was killed.
         """
         self._made.place.copy_(torch.tensor([epoch, start]))
-        for sent in self._start():
+        received = self._start()
+        while True:
+            try:
+                sent = next(received)
+            except StopIteration:
+                return
+            except (ConnectionError, EOFError, FileNotFoundError) as error:
+                # Tensors are fetched from the worker that has announced them, and it may be gone by then.
+                raise RuntimeError(
+                    "a worker ended with a batch on its way: was it killed, for want of memory?"
+                ) from error
             if isinstance(sent, _Failure):
                 sent.raise_again()
             number, batch, there = sent
