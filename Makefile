@@ -1,9 +1,9 @@
-# make demo: two studies and the gallery from nothing.   make test: every check from nothing.
+# make demo: two studies and the gallery from nothing.   make test: every check from nothing.   make docs: the site.
 PYTHON ?= python3
 PIP_ARGS ?=
 BIN := .venv/bin
 
-.PHONY: demo test clean
+.PHONY: demo test docs clean
 
 demo: .venv/.demo
 	$(BIN)/kexue run maxent quick
@@ -18,10 +18,15 @@ test: .venv/.dev
 	$(BIN)/lint-imports
 	PYTHONWARNDEFAULTENCODING=1 $(BIN)/pytest -n auto --dist loadfile
 
+docs: .venv/.docs
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	@echo "The site is ready; open docs/_build/html/index.html in a browser."
+
 # One stamp an extra: a second call installs nothing, a changed requirement does.
 .venv/.demo: EXTRAS := torch,report,estimators
 .venv/.dev: EXTRAS := dev
-.venv/.demo .venv/.dev: pyproject.toml constraints.txt
+.venv/.docs: EXTRAS := docs
+.venv/.demo .venv/.dev .venv/.docs: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install $(PIP_ARGS) -e ".[$(EXTRAS)]" -c constraints.txt
 	touch $@

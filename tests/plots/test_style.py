@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 
@@ -123,6 +124,13 @@ def test_a_png_is_transparent_and_the_same_twice():
     pixels = imread(BytesIO(content), format="png")
     assert pixels.shape[-1] == 4
     assert pixels[0, 0, 3] == 0.0
+
+
+def test_a_figure_shows_itself_in_a_notebook():
+    figure, axes = panels()
+    axes[0].plot([0, 1])
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert pickle.loads(pickle.dumps(figure))._repr_png_().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(("more", "ending"), [(0, "svg"), (1, "png")])

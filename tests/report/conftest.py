@@ -1,10 +1,9 @@
-"""Runs with every kind of content, pages read as a browser would read them, and the browser itself."""
+"""Runs with every kind of content, and pages read as a browser would read them."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from types import SimpleNamespace
@@ -228,17 +227,3 @@ def site(tmp_path_factory):
         run=write_run_page(ordinary_run),
         wide_run=write_run_page(wide_run),
     )
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """One browser for a file of tests; not for the session, since its driver keeps an event loop running."""
-    api = pytest.importorskip("playwright.sync_api")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next((found for found in map(shutil.which, names) if found), None)
-    if path is None:
-        pytest.skip(f"no Chromium: none of {', '.join(names)} is on the path")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()

@@ -247,12 +247,19 @@ print(segmenter, segmenter.segment("xAB"))
         (({"北京": "3"},), TypeError, "counts must be numbers, got '3' for '北京'"),
         ((["北京", ""],), ValueError, "words must not be empty"),
         ((["北京", 3],), TypeError, "words must be strings, got 3"),
-        (("北京",), TypeError, "got one string"),
+        (("北京",), TypeError, "got the string '北京': a file is given as a pathlib.Path"),
     ],
 )
 def test_bad_vocabularies(arguments, error, message):
     with pytest.raises(error, match=message):
         Segmenter(*arguments)
+
+
+def test_a_vocabulary_from_a_file(tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_text("北京\t3\n大学\t2\n", encoding="utf-8")
+    assert Segmenter(path).segment("北京大学") == ["北京", "大学"]
+    assert Segmenter("jieba").segment("我们中出了一个叛徒") == ["我们", "中", "出", "了", "一个", "叛徒"]
 
 
 def test_bad_arguments():

@@ -125,7 +125,7 @@ def observed_pairs(counts: Any, labels: Any) -> Callable[[Any], list[Any]]:
 
     Parameters
     ----------
-    counts : csr_matrix of shape (n, words)
+    counts : csr_matrix of shape (n, n_words)
         Bags of words.
     labels : array-like of shape (n,)
         Their classes.

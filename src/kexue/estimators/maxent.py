@@ -61,7 +61,7 @@ class MaxEntClassifier(ClassifierMixin, BaseEstimator):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
-    coef_ : ndarray of shape (n_classes, n_features_in_), or (m,) with ``joint_features``
+    coef_ : ndarray of shape (n_classes, n_features), or (m,) with ``joint_features``
         The weights :math:`\theta`.
     intercept_ : ndarray of shape (n_classes,)
         The constants, zero without ``fit_intercept``. Only without ``joint_features``.

@@ -82,7 +82,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     ----------
     weights_ : ndarray of shape (n_components,)
         The weights :math:`\pi`.
-    means_ : ndarray of shape (n_components, n_features_in_)
+    means_ : ndarray of shape (n_components, n_features)
         The means :math:`\mu`.
     covariances_ : ndarray
         The covariances: (n_components, d, d) if full, (n_components, d) if diagonal, (n_components,) if spherical.

@@ -62,7 +62,7 @@ class PLSA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
-    components_ : ndarray of shape (n_components, n_features_in_)
+    components_ : ndarray of shape (n_components, n_features)
         p(w|z); rows sum to 1.
     objective_ : list of float
         The objective, in nats, at the start and after each step.

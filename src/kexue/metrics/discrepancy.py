@@ -100,7 +100,7 @@ def _kernel(a: Tensor, b: Tensor, degree: int) -> Tensor:
 def energy_distance(x: Any, y: Any, *, chunk: int = 2048) -> float:
     r"""Energy distance of two sets of samples; zero only for equal ones.
 
-    .. math:: 2\,\mathbb E |X - Y| - \mathbb E |X - X'| - \mathbb E |Y - Y'|
+    .. math:: 2\,\mathbb{E} |X - Y| - \mathbb{E} |X - X'| - \mathbb{E} |Y - Y'|
 
     with means over all pairs, those of a sample with itself too (the V-statistic), which is never negative.
 

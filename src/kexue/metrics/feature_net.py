@@ -38,7 +38,7 @@ _memory: OrderedDict[str, tuple[dict[str, Tensor], float]] = OrderedDict()
 class FeatureNet:
     r"""Features of images: the penultimate layer of a classifier that is trained on the data set itself.
 
-    .. math:: x \mapsto h(x) \in \mathbb R^{32} \text{ or } \mathbb R^{64}, \qquad
+    .. math:: x \mapsto h(x) \in \mathbb{R}^{32} \text{ or } \mathbb{R}^{64}, \qquad
               p(c \mid x) = \operatorname{softmax}_c (W h(x) + b)
 
     Nothing is downloaded, and the features know the domain. ``"mlp"`` has layers d-128-32-K, the features being the 32

@@ -64,7 +64,7 @@ def evaluate_generator(
     r"""Compare what a generator makes with real data, in the features of a network or in raw pixels.
 
     .. math:: \text{frechet} = d(h(G), h(\text{real})), \qquad
-              \text{frechet\_floor} = d(h(\text{floor}), h(\text{real}))
+              \text{frechet floor} = d(h(\text{floor}), h(\text{real}))
 
     Parameters
     ----------

@@ -48,14 +48,14 @@ def capture(
     A pattern says what to read; where a path has wildcards (``*``, ``?``, ``[…]``, as `fnmatch`; ``*`` crosses dots),
     each module that matches has a key of its own.
 
-    ==================  ==============================================================================================
-    ``"h.0.mlp"``       What the module returns, whatever it is. The empty path is the model itself.
-    ``"h.0.mlp.input"`` What it is called with: the value, if it is one argument by position; else a dictionary by the
-                        names of its parameters.
-    ``"h.0.attn:name"`` The local variable ``name`` of the module's ``forward`` when that returns. ``":name"`` is one
-                        of the model's own forward.
-    ``"@name"``         What the model's code marks with ``tap(tensor, "name")``.
-    ==================  ==============================================================================================
+    ===================  ===============================================================================================
+    ``"h.0.mlp"``        What the module returns, whatever it is. The empty path is the model itself.
+    ``"h.0.mlp.input"``  What it is called with: the value, if it is one argument by position; else a dictionary by the
+                         names of its parameters.
+    ``"h.0.attn:name"``  The local variable ``name`` of the module's ``forward`` when that returns. ``":name"`` is one
+                         of the model's own forward.
+    ``"@name"``          What the model's code marks with ``tap(tensor, "name")``.
+    ===================  ===============================================================================================
 
     Parameters
     ----------

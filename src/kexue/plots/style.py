@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import sys
 from collections.abc import Iterator
@@ -81,7 +82,7 @@ def style() -> Iterator[None]:
 
 
 def panels(rows: int = 1, columns: int = 1, *, width: float = 3.4, height: float = 2.7) -> tuple[Figure, list[Any]]:
-    """A figure with panels, without any window or global state.
+    """A figure with panels, without any window or global state; in a notebook it shows itself.
 
     Parameters
     ----------
@@ -111,7 +112,15 @@ def panels(rows: int = 1, columns: int = 1, *, width: float = 3.4, height: float
     figures = require("matplotlib.figure", "report", "a figure")
     figure = figures.Figure(figsize=(columns * width, rows * height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
+    # A notebook knows by itself only the figures of pyplot.
+    figure._repr_png_ = functools.partial(_png, figure)
     return figure, list(axes.ravel())
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
 
 
 def encode(figure: Figure, *, name: str) -> tuple[bytes, str]:

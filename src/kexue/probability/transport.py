@@ -45,8 +45,8 @@ def optimal_transport(
 ) -> Transport:
     r"""Cheapest plan between two weighted sets, and the potentials that prove that none is cheaper.
 
-    .. math:: \min_{\gamma \ge 0} \Big\{ \sum_{ij} \gamma_{ij} c_{ij} : \gamma 1 = a,\; \gamma^\top 1 = b \Big\}
-              = \max \Big\{ \sum_i a_i f_i + \sum_j b_j g_j : f_i + g_j \le c_{ij} \Big\}
+    .. math:: \min_{\gamma \ge 0} \left\{ \sum_{ij} \gamma_{ij} c_{ij} : \gamma 1 = a,\; \gamma^\top 1 = b \right\}
+              = \max \left\{ \sum_i a_i f_i + \sum_j b_j g_j : f_i + g_j \le c_{ij} \right\}
 
     Parameters
     ----------

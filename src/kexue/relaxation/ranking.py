@@ -25,7 +25,7 @@ def soft_rank(
 ) -> Tensor:
     r"""Ranks from 1, for the least, to n, softened.
 
-    .. math:: \operatorname{argmin}_{r \in P} \Bigl\|r - \frac xT\Bigr\|^2, \qquad
+    .. math:: \operatorname{argmin}_{r \in P} \left\|r - \frac xT\right\|^2, \qquad
         P = \operatorname{conv}\{\text{permutations of } (1, \ldots, n)\}
 
     ("projection"), in time O(n log n); or, in time O(n²) ("pairwise"),
@@ -95,7 +95,7 @@ def soft_sort(
 ) -> Tensor:
     r"""The numbers in order, softened: a projection onto the permutahedron of x.
 
-    .. math:: \operatorname{argmin}_{y \in P(x)} \Bigl\|y - \frac{\rho}{T}\Bigr\|^2, \qquad
+    .. math:: \operatorname{argmin}_{y \in P(x)} \left\|y - \frac{\rho}{T}\right\|^2, \qquad
         \rho = (n, \ldots, 1), \quad P(x) = \operatorname{conv}\{\text{permutations of } x\}
 
     for falling order. The sum of the numbers is kept, and the order of the result; towards large T all entries move to

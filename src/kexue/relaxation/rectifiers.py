@@ -178,7 +178,7 @@ def smooth_abs(x: Tensor, temperature: float = 1.0, *, kind: AbsKind = "logsumex
     ==============  ===================================================  =================================
     "logsumexp"     :math:`T \log(e^{x / T} + e^{-x / T})`               at most T log 2, at 0
     "softplus"      :math:`T \log(2 + e^{x / T} + e^{-x / T})`           at most 2 T log 2, at 0
-    "normal"        |x| convolved with a normal law of deviation T       at most T √(2/π), at 0
+    "normal"        abs x convolved with a normal law of deviation T     at most T √(2/π), at 0
     "squareplus"    :math:`\sqrt{x^2 + b T^2}, b = 4 \log^2 2`           at most 2 T log 2, at 0
     ==============  ===================================================  =================================
 

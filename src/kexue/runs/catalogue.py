@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 import unicodedata
@@ -314,7 +315,7 @@ class Catalogue:
 
 
 def is_built(part: str) -> bool:
-    """Whether the module of a part is in this package; nothing is imported.
+    """Whether a part is in this package: a module, or a public name of one; nothing is imported.
 
     Parameters
     ----------
@@ -331,9 +332,22 @@ def is_built(part: str) -> bool:
     >>> is_built("kexue.probability.maxent.max_entropy"), is_built("kexue.no_such_room.part")
     (True, False)
     """
-    rooms = part.split(".")[1:-1]
-    module = Path(__file__).parents[1].joinpath(*rooms)
-    return module.is_dir() or module.with_suffix(".py").is_file()
+    *rooms, name = part.split(".")[1:]
+    room = Path(__file__).parents[1].joinpath(*rooms)
+    module = room / "__init__.py" if room.is_dir() else room.with_suffix(".py")
+    return (room / f"{name}.py").is_file() or name in _exports(module)
+
+
+@cache
+def _exports(module: Path) -> frozenset[str]:
+    """What a module lists in ``__all__``, read from its text."""
+    if not module.is_file():
+        return frozenset()
+    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(target, ast.Name) and target.id == "__all__" and isinstance(node, ast.Assign | ast.AnnAssign):
+            return frozenset(ast.literal_eval(node.value or ast.List([])))
+    return frozenset()
 
 
 def load_catalogue(path: str | PathLike[str] | None = None) -> Catalogue:

@@ -47,7 +47,7 @@ def propagate_terms(
     ----------
     seeds : iterable of str
         Where the search begins. Those without a vector are listed, and lead nowhere.
-    vectors : gensim.KeyedVectors, PMIVectors or (words, array)
+    vectors : gensim.KeyedVectors, PMIVectors, or tuple of list and array
         Words with their vectors. Those of a fitted `PMIVectors` are its `profiles`, whose cosine is large for words
         that are used alike; the cosine of its own vectors is so for words that occur together as well.
     min_sim : float

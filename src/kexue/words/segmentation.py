@@ -18,6 +18,7 @@ from kexue.compilation import compiled
 from kexue.words.character_chain import CharacterChain
 from kexue.words.lattice import METHODS, LexiconLattice
 from kexue.words.trie import code_points
+from kexue.words.word_lists import jieba_dictionary, read_words
 
 if TYPE_CHECKING:
     from kexue.words.ngrams import NgramTable
@@ -49,8 +50,9 @@ class Segmenter:
 
     Parameters
     ----------
-    vocabulary : mapping of str to number, or iterable of str
-        Words with their positive counts; without counts each counts 1, however often it occurs.
+    vocabulary : mapping of str to number, iterable of str, path, or "jieba"
+        Words with their positive counts; without counts each counts 1, however often it occurs. A path is a list for
+        `read_words`; ``"jieba"`` is the dictionary that the installed jieba brings.
     method : {"viterbi", "forward", "backward", "bidirectional", "join"}
         How to choose among the words.
     unknown_logp : float, optional
@@ -67,7 +69,7 @@ class Segmenter:
     Raises
     ------
     TypeError
-        If the vocabulary is a string, a word is none, or a count is no number.
+        If the vocabulary is another string, a word is none, or a count is no number.
     ValueError
         If a word is empty, a count is not positive and finite, the method is unknown, or ``unknown_logp`` not finite.
 
@@ -95,7 +97,7 @@ class Segmenter:
 
     def __init__(
         self,
-        vocabulary: Mapping[str, float] | Iterable[str],
+        vocabulary: Mapping[str, float] | Iterable[str] | os.PathLike[str],
         *,
         method: str = "viterbi",
         unknown_logp: float | None = None,
@@ -105,9 +107,7 @@ class Segmenter:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
         if unknown_logp is not None and not math.isfinite(unknown_logp):
             raise ValueError(f"unknown_logp must be finite, got {unknown_logp}")
-        if isinstance(vocabulary, str | bytes):
-            raise TypeError("vocabulary must be a mapping of words to counts or an iterable of words, got one string")
-        counts = dict(vocabulary) if isinstance(vocabulary, Mapping) else dict.fromkeys(vocabulary, 1)
+        counts = _counts_of(vocabulary)
         for word, count in counts.items():
             if not isinstance(word, str):
                 raise TypeError(f"words must be strings, got {word!r}")
@@ -271,6 +271,17 @@ class Segmenter:
             return [words]
         bounds = np.searchsorted(np.flatnonzero(borders), offsets).tolist()
         return [words[begin:end] for begin, end in pairwise(bounds)]
+
+
+def _counts_of(vocabulary: Any) -> dict[str, float]:
+    if isinstance(vocabulary, str | bytes) and vocabulary != "jieba":
+        raise TypeError(
+            'vocabulary must be a mapping of words to counts, an iterable of words, a path, or "jieba", '
+            f"got the string {vocabulary!r}: a file is given as a pathlib.Path"
+        )
+    if isinstance(vocabulary, str | os.PathLike):
+        return dict(read_words(jieba_dictionary() if vocabulary == "jieba" else vocabulary))
+    return dict(vocabulary) if isinstance(vocabulary, Mapping) else dict.fromkeys(vocabulary, 1)
 
 
 def _checked(text: str) -> str:

@@ -431,7 +431,7 @@ class PMIVectors(BaseEstimator):
     def keywords(self, tokens: Iterable[str], normalize: bool = False) -> Ranking:
         r"""Words of a sentence by what the sentence says about them.
 
-        .. math:: \Big\langle \sum_i v_i,\ v_w \Big\rangle
+        .. math:: \left\langle \sum_i v_i,\ v_w \right\rangle
 
         Parameters
         ----------
