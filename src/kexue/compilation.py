@@ -10,6 +10,9 @@ from kexue.extras import require
 
 __all__ = ["compiled"]
 
+# The extra that brings numba to the public of a room.
+_EXTRAS = {"kexue.words": "words", "kexue.estimators": "estimators", "kexue.arithmetic": "estimators"}
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -55,7 +58,8 @@ def compiled(function: Any = None, *, relaxed: bool = False) -> Any:
 
     @functools.cache
     def machine_code() -> Callable[..., Any]:
-        numba = require("numba", "words", function.__module__)
+        room = ".".join(function.__module__.split(".")[:2])
+        numba = require("numba", _EXTRAS.get(room, "torch"), function.__module__)
         try:
             code: Callable[..., Any] = numba.njit(function, cache=True, **options)
         except RuntimeError:  # there is no folder to keep it in

@@ -10,7 +10,7 @@ __all__ = ["MissingExtraError", "missing_extras", "require"]
 
 # One module that only the extra brings stands for the whole extra.
 _MARKERS = {
-    "torch": ("torch", "safetensors", "sklearn"),
+    "torch": ("torch", "safetensors", "sklearn", "numba"),
     "words": ("numba", "polars", "sklearn"),
     "estimators": ("sklearn", "numba"),
     "transformers": ("transformers", "tokenizers"),

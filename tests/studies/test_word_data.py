@@ -76,7 +76,7 @@ def test_jieba_with_further_words(real):
 def test_without_jieba_nothing_is_computed(monkeypatch, tmp_path):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "jieba" else find(name, *rest))
-    with pytest.raises(MissingExtraError, match="pip install jieba"):
+    with pytest.raises(MissingExtraError, match=r"needs jieba: pip install .kexue\[words\]"):
         WordData(str(tmp_path), treebank="none", characters=0, seeds=[1], data_dir=None)
 
 

@@ -114,7 +114,7 @@ def test_the_dictionary_of_jieba(monkeypatch):
     assert len(words) > 300_000
     assert words["的"] > words["葡萄"] > 0
     monkeypatch.setattr(word_lists.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match="pip install jieba"):
+    with pytest.raises(ImportError, match=r"needs jieba: pip install .kexue\[words\]"):
         jieba_dictionary()
 
 

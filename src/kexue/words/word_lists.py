@@ -184,7 +184,7 @@ def jieba_dictionary() -> Path:
     """
     found = importlib.util.find_spec("jieba")
     if found is None or found.origin is None:
-        raise MissingExtraError("the dictionary of jieba needs jieba: pip install jieba")
+        raise MissingExtraError('the dictionary of jieba needs jieba: pip install "kexue[words]"')
     path = Path(found.origin).parent / "dict.txt"
     if not path.is_file():
         raise FileNotFoundError(f"the installed jieba brings no dictionary ({path}): pass the path of one")
