@@ -280,6 +280,22 @@ def test_nothing_confident_takes_ideal_rows(alpha: float) -> None:
     np.testing.assert_allclose(ours, expected / expected.sum(1, keepdims=True), rtol=1e-14)
 
 
+def test_nothing_confident_in_a_batch_or_for_several_iterations() -> None:
+    probs, prior = np.array([[0.4, 0.3, 0.3], [0.2, 0.5, 0.3]]), skewed(3)
+    with pytest.warns(UserWarning, match="no prediction is confident"):
+        ours = alternating_normalization(probs, prior, threshold=0.5, n_iter=3, alpha=1.2)
+    expected = loop(probs, prior, np.array([True, True]), np.eye(3), 1.2, 3)
+    np.testing.assert_allclose(ours, expected, rtol=1e-13)
+    with pytest.warns(UserWarning, match="no prediction is confident"):
+        ours = alternating_normalization(probs, prior, threshold=0.5, mode="batch")
+    weighted = probs * prior / (1 + probs.sum(0))
+    np.testing.assert_allclose(ours, weighted / weighted.sum(1, keepdims=True), rtol=1e-13)
+    with pytest.warns(UserWarning, match="no prediction is confident"):
+        ours = alternating_normalization(probs, prior, threshold=0.5, reference=np.empty((0, 3)))
+    weighted = prior * probs / (1 + probs)
+    np.testing.assert_allclose(ours, weighted / weighted.sum(1, keepdims=True), rtol=1e-13)
+
+
 def test_uncertainty() -> None:
     p = np.array([0.4, 0.3, 0.2, 0.1])
     top = p[:3] / 0.9
@@ -295,6 +311,15 @@ def test_uncertainty() -> None:
     )
     assert topk_uncertainty([[1, 0], [0, 1]], k=2).dtype == np.float64
     assert topk_uncertainty(p.astype(np.float32)).dtype == np.float32
+
+
+def test_uncertainty_is_one_at_most() -> None:
+    """Rounding would take nearly equal entries above it."""
+    nearly = torch.softmax(1e-5 * torch.randn(20_000, 5, generator=torch.Generator().manual_seed(0)), -1)
+    assert topk_uncertainty(nearly).max() == 1
+    for n_classes in range(2, 60):
+        equal = np.full(n_classes, 1 / n_classes)
+        assert 1 - 1e-14 < topk_uncertainty(equal, n_classes) <= 1
 
 
 @pytest.mark.parametrize("entropy", ["renormalized", "paper"])
@@ -578,6 +603,17 @@ def test_weights_reach_the_classifier(shifted: tuple[np.ndarray, ...]) -> None:
     np.testing.assert_allclose(model.prior_, np.bincount(labels) / len(labels))
     plain = AlternatingNormalization(LogisticRegression(max_iter=1000), reference="fit").fit(train, labels)
     assert np.abs(model.reference_mass_ - plain.reference_mass_).max() > 1e-3
+
+
+def test_a_reference_without_confident_rows_is_told() -> None:
+    x, y = load_iris(return_X_y=True)
+    with pytest.warns(UserWarning, match="no prediction is confident"):
+        model = AlternatingNormalization(LogisticRegression(C=1e-9), reference="fit").fit(x, y)
+    assert model.reference_mass_.tolist() == [1.0, 1.0, 1.0]
+    probs = model.estimator_.predict_proba(x)
+    np.testing.assert_allclose(
+        model.predict_proba(x), alternating_normalization(probs, model.prior_, reference=np.eye(3)), rtol=1e-12
+    )
 
 
 def test_a_class_with_one_sample_is_not_cross_validated() -> None:

@@ -525,7 +525,8 @@ def _entropy(top: Any, n_classes: int, kind: str) -> Any:
         total = top.sum(-1)[..., None]
         top = top / xp.where(total > 0, total, 1.0)
         n_classes = top.shape[-1]
-    return (0.0 - (top * xp.log(xp.where(top > 0, top, 1.0))).sum(-1)) / math.log(n_classes)
+    found = (0.0 - (top * xp.log(xp.where(top > 0, top, 1.0))).sum(-1)) / math.log(n_classes)
+    return found.clip(max=1.0)  # of equal entries, rounding may make it a little more
 
 
 def _ideal_rows(rows: Any) -> Any:

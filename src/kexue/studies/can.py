@@ -8,7 +8,7 @@ from typing import Any
 
 from kexue.plots import COLORS, INK, panels, style
 from kexue.runs import Record
-from kexue.studies.can_classifiers import classifiers
+from kexue.studies.can_classifiers import classifiers, data_word
 from kexue.studies.can_corrections import (
     CORRECTIONS,
     LABELS,
@@ -62,6 +62,9 @@ class Config:
     """How many repetitions, each with other generated data and other splits."""
 
     def __post_init__(self) -> None:
+        names = {data_word(dataset) for dataset in self.dataset}
+        if not self.dataset or len(names) < len(self.dataset):
+            raise ValueError(f"dataset must be different names, got {self.dataset}")
         if self.rows < 600:
             raise ValueError(f"rows must be 600 or more, got {self.rows}")
         for name, least, fewest in (("classes", 3, 2), ("some", 3, 1), ("epochs", 1, 1), ("strengths", 1e-9, 1)):

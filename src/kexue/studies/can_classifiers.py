@@ -25,7 +25,7 @@ from kexue.studies.word_data import is_chinese
 if TYPE_CHECKING:
     from kexue.studies.can import Config
 
-__all__ = ["CONDITIONS", "KINDS", "METHODS", "Predicted", "classifiers", "labelled", "measured"]
+__all__ = ["CONDITIONS", "KINDS", "METHODS", "Predicted", "classifiers", "data_word", "labelled", "measured"]
 
 KINDS = ("given", "calibrated", "over-confident")
 """Predictions of the best classifier on held-out rows, the same at a fitted temperature, and of the least penalised."""
@@ -208,7 +208,7 @@ def measured(config: Config, record: Record, dataset: str, seed: int) -> dict[st
     else:
         pieces = [inputs[part] for part in parts]
     if config.model and texts:
-        models = _fine_tuned(config, record, _word(dataset), pieces, train_labels, seed)
+        models = _fine_tuned(config, record, data_word(dataset), pieces, train_labels, seed)
     else:
         models = _logistic(config, texts, pieces, train_labels, seed)
     classes = int(every.max()) + 1
@@ -268,8 +268,24 @@ def _some_classes(probs: Any, labels: Any, prior: Any, trained: Any, number: int
     return {name: fmean(one[name] for one in drawn) for name in drawn[0]}
 
 
-def _word(dataset: str) -> str:
-    """A data set's name, or the end of a folder's, in letters that file names may have."""
+def data_word(dataset: str) -> str:
+    """A data set's name, or the end of a folder's, in letters that names of figures may have.
+
+    Parameters
+    ----------
+    dataset : str
+        As for `labelled`.
+
+    Returns
+    -------
+    str
+        One or more letters, digits and ``._=,+-``.
+
+    Examples
+    --------
+    >>> data_word("/data/my texts/")
+    'my-texts'
+    """
     return re.sub(r"[^A-Za-z0-9._=,+-]+", "-", Path(dataset).name).lstrip("._=,+-") or "folder"
 
 
@@ -290,7 +306,7 @@ def classifiers(config: Config, record: Record) -> None:
     """
     found: Results = {}
     for dataset in config.dataset:
-        name = _word(dataset)
+        name = data_word(dataset)
         found[name] = record.for_each_seed(f"real/{name}", measured, config, record, dataset, about=name)
         for kind in KINDS:
             for condition in CONDITIONS:
