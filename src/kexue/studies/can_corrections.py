@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "confidence",
     "fitted_temperature",
     "gains",
+    "listed",
     "loop",
     "reliability",
     "rescaled",
@@ -359,6 +360,28 @@ def gains(
     found = {name: CORRECTIONS[name](probs, prior, trained) for name in which or CORRECTIONS}
     before = accuracy(probs, labels)
     return {name: 100 * (accuracy(corrected, labels) - before) for name, corrected in {**found, **others}.items()}
+
+
+def listed(figures: Mapping[str, float]) -> dict[str, str]:
+    """Named figures as a sentence in both languages.
+
+    Parameters
+    ----------
+    figures : mapping of str to float
+        The figures.
+
+    Returns
+    -------
+    dict of str
+        The sentence under "en" and "zh".
+
+    Examples
+    --------
+    >>> listed({"CAN": 0.5, "Bayes' rule": 1})
+    {'en': "CAN +0.50, Bayes' rule +1.00.", 'zh': "CAN +0.50，Bayes' rule +1.00。"}
+    """
+    each = [f"{name} {figure:+.2f}" for name, figure in figures.items()]
+    return {"en": f"{', '.join(each)}.", "zh": f"{'，'.join(each)}。"}
 
 
 def reliability(probs: Any, labels: Any) -> list[list[float]]:
