@@ -58,6 +58,13 @@ def test_images_and_folders(folder):
     assert "sky" in " ".join(texts[:30])  # blue is the first in the alphabet
 
 
+def test_a_folder_needs_two_classes(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "a.txt").write_text("text", encoding="utf-8")
+    with pytest.raises(DataError, match="must hold a folder for each of two classes or more"):
+        labelled(str(tmp_path), None)
+
+
 @pytest.mark.skipif("KEXUE_DATA" not in os.environ, reason="KEXUE_DATA names no folder of data")
 @pytest.mark.parametrize(
     ("name", "folder", "texts", "classes"),

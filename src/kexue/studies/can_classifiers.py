@@ -68,7 +68,7 @@ def labelled(dataset: str, data_dir: Path | None) -> tuple[list[str] | Any, Any]
     Raises
     ------
     DataError
-        If the texts have no groups, or the data set is missing or damaged.
+        If the texts have no groups, a folder holds fewer than two, or the data set is missing or damaged.
     """
     import numpy as np
 
@@ -81,6 +81,8 @@ def labelled(dataset: str, data_dir: Path | None) -> tuple[list[str] | Any, Any]
         from sklearn.datasets import load_files
 
         read = load_files(dataset, encoding="utf-8", decode_error="replace", shuffle=False)
+        if len(read.target_names) < 2:
+            raise DataError(f"the folder {dataset} must hold a folder for each of two classes or more")
         return read.data, read.target
     documents = load_documents(dataset, data_dir=data_dir)
     if documents.groups is None:
