@@ -52,7 +52,7 @@ def test_everything_is_said_in_both_languages(run, in_both_languages):
     "text",
     [
         "One formula replaces the loop",
-        "costs several times as much",
+        "costs more than twice as much",
     ],
 )
 def test_what_does_not_depend_on_the_size_holds(run, text):

@@ -15,6 +15,7 @@ __all__ = [
     "beside",
     "calibration_error",
     "confidence",
+    "differences",
     "fitted_temperature",
     "gains",
     "listed",
@@ -360,6 +361,27 @@ def gains(
     found = {name: CORRECTIONS[name](probs, prior, trained) for name in which or CORRECTIONS}
     before = accuracy(probs, labels)
     return {name: 100 * (accuracy(corrected, labels) - before) for name, corrected in {**found, **others}.items()}
+
+
+def differences(one: Iterable[float], other: Iterable[float]) -> list[float]:
+    """Paired differences.
+
+    Parameters
+    ----------
+    one, other : iterable of float
+        Figures of the same seeds.
+
+    Returns
+    -------
+    list of float
+        The first less the second of each pair.
+
+    Examples
+    --------
+    >>> differences([3.0, 2.0], [1.0, 2.0])
+    [2.0, 0.0]
+    """
+    return [a - b for a, b in zip(one, other, strict=True)]
 
 
 def listed(figures: Mapping[str, float]) -> dict[str, str]:
