@@ -181,7 +181,7 @@ def generated(config: Config, record: Record) -> None:
         for name in ("none", *SHOWN)
     }
     record.scale = {
-        "en": f"generated rows of {_COLUMNS} columns, {config.rows} if skewed; logistic regression on 30 in 100 of them",
+        "en": f"generated rows of {_COLUMNS} columns, {config.rows} if skewed; logistic regression on 30 in 100",
         "zh": f"生成数据，{_COLUMNS} 维，类别不均衡者 {config.rows} 行；逻辑回归，30% 用于训练",
     }
     _shift_claims(record, found)
@@ -446,8 +446,7 @@ def generated_figure(config: Config, found: list[Any]) -> Any:
     for kind, mark in (("mismatched", "o"), ("balanced", "s")):
         for color, what in zip(COLORS, SHOWN if kind == "mismatched" else SHOWN[:1], strict=False):
             values = [[one["over-classes"][kind][str(number)][what] for one in found] for number in config.classes]
-            label = LABELS[what] if kind == "mismatched" else "CAN, equal frequencies"
-            shade = color if kind == "mismatched" else INK
+            label, shade = (LABELS[what], color) if kind == "mismatched" else ("CAN, equal frequencies", INK)
             right.plot(config.classes, [fmean(v) for v in values], f"{mark}-", color=shade, markersize=4, label=label)
             for number, each in zip(config.classes, values, strict=True):
                 right.plot([number] * len(each), each, mark, color=shade, markersize=2, alpha=0.4)
