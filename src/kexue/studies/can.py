@@ -165,9 +165,9 @@ def _as_published(config: Config, record: Record, found: Results) -> None:
     ):
         record.claim(
             {
-                "en": f"With the class frequencies of training it raises accuracy, {en}: points gained, mean over data "
-                "sets",
-                "zh": f"用训练集的类别频率作先验即可提高准确率（{zh}）：提高的百分点，各数据集的均值",
+                "en": f"With the class frequencies of training CAN raises accuracy, {en}: points gained, mean over "
+                "data sets",
+                "zh": f"以训练集的类别频率为先验，CAN 可提高准确率（{zh}）：提高的百分点，各数据集的均值",
             },
             source="article",
             measured=_gained(found, kind, "same", "can"),
@@ -179,7 +179,7 @@ def _as_published(config: Config, record: Record, found: Results) -> None:
     if wide:
         record.claim(
             {
-                "en": "Where there are many classes it does raise accuracy, with the class frequencies of training: "
+                "en": "Where there are many classes CAN does raise accuracy, with the class frequencies of training: "
                 f"points gained on {' and '.join(wide)}, mean",
                 "zh": f"类别很多时，以训练集的频率为先验确实提高准确率：在 {'、'.join(wide)} 上提高的百分点，均值",
             },
@@ -191,9 +191,9 @@ def _as_published(config: Config, record: Record, found: Results) -> None:
     record.claim(
         {
             "en": "With confident held-out predictions as the reference, and threshold, power and iterations chosen "
-            "there, it raises accuracy: points gained, mean over data sets",
-            "zh": "以留出集上有把握的预测为参照，并在其上选取阈值、幂次和迭代次数，可以提高准确率：提高的百分点，各数"
-            "据集的均值",
+            "there, CAN raises accuracy: points gained, mean over data sets",
+            "zh": "以留出集上有把握的预测为参照，并在其上选取阈值、幂次和迭代次数，CAN 可以提高准确率：提高的百分点，"
+            "各数据集的均值",
         },
         source="paper",
         measured=_gained(found, "given", "same", "tuned"),
@@ -209,7 +209,7 @@ def _as_published(config: Config, record: Record, found: Results) -> None:
         ]
         record.claim(
             {
-                "en": "The more classes, the more it gains: points with all classes less those with "
+                "en": "The more classes, the more CAN gains: points with all classes less those with "
                 f"{number} of them, mean over data sets",
                 "zh": f"类别越多，收益越大：全部类别与其中 {number} 类的收益之差（百分点），各数据集的均值",
             },
@@ -264,7 +264,7 @@ def _shifted(config: Config, record: Record, found: Results) -> None:
     """A long tail that is known."""
     record.claim(
         {
-            "en": f"Where the test has a long tail of 1 to {config.tail:g} that is known, it gains: points, mean "
+            "en": f"Where the test has a long tail of 1 to {config.tail:g} that is known, CAN gains: points, mean "
             "over data sets",
             "zh": f"测试集为长尾分布（1 比 {config.tail:g}）且频率已知时，CAN 有收益：百分点，各数据集的均值",
         },

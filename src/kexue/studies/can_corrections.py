@@ -402,7 +402,7 @@ def listed(figures: Mapping[str, float]) -> dict[str, str]:
     >>> listed({"CAN": 0.5, "Bayes' rule": 1})
     {'en': "CAN +0.50, Bayes' rule +1.00.", 'zh': "CAN +0.50，Bayes' rule +1.00。"}
     """
-    each = [f"{name} {figure:+.2f}" for name, figure in figures.items()]
+    each = [f"{name} {round(figure, 2) + 0.0:+.2f}" for name, figure in figures.items()]
     return {"en": f"{', '.join(each)}.", "zh": f"{'，'.join(each)}。"}
 
 

@@ -279,7 +279,7 @@ def _shift_claims(record: Record, found: list[Any]) -> None:
     can = {name: _of(found, name, "can") for name in RECIPES}
     record.claim(
         {
-            "en": "A classifier that was trained for other frequencies gains: points of accuracy",
+            "en": "A classifier that was trained for other frequencies gains by CAN: points of accuracy",
             "zh": "分类器按别的类别频率训练时，CAN 有收益：准确率提高的百分点",
         },
         source="ours",
@@ -293,9 +293,9 @@ def _shift_claims(record: Record, found: list[Any]) -> None:
     )
     record.claim(
         {
-            "en": "With the frequencies of training in the test it changes hardly anything: larger one of the changes, "
-            "unequal and equal frequencies (points)",
-            "zh": "训练与测试的类别频率相同时几乎没有变化：类别不均衡与均衡两种情形中较大的变化（百分点）",
+            "en": "With the frequencies of training in the test CAN changes hardly anything: larger one of the "
+            "changes, unequal and equal frequencies (points)",
+            "zh": "训练与测试的类别频率相同时 CAN 几乎不起作用：类别不均衡与均衡两种情形中较大的变化（百分点）",
         },
         source="ours",
         measured=[max(abs(a), abs(b)) for a, b in zip(can["matched"], can["balanced"], strict=True)],
@@ -360,10 +360,10 @@ def _class_claims(config: Config, record: Record, found: list[Any]) -> None:
         ("balanced", "with equal frequencies", "类别均衡"),
         ("mismatched", "under a shift of the frequencies", "类别频率失配"),
     ):
-        means = [fmean(gained(kind, number)) for number in config.classes]
+        means = [round(fmean(gained(kind, number)), 2) + 0.0 for number in config.classes]
         record.claim(
             {
-                "en": f"The more classes, the more it gains, {en}: points with {many} classes less those with {few}",
+                "en": f"The more classes, the more CAN gains, {en}: points with {many} classes less those with {few}",
                 "zh": f"类别越多，收益越大（{zh}）：{many} 类与 {few} 类的收益之差（百分点）",
             },
             source="article",
