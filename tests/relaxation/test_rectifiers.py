@@ -70,6 +70,29 @@ def test_squareplus_and_softplus() -> None:
 
 
 @pytest.mark.parametrize(
+    ("dtype", "temperature", "tolerance"), [(torch.float64, 0.3, 1e-14), (torch.float32, 1.0, 2e-6)], ids=str
+)
+@pytest.mark.filterwarnings("ignore:.torch.jit.*is deprecated:DeprecationWarning")  # inside torch.func.jvp
+def test_slope_of_squareplus(dtype: torch.dtype, temperature: float, tolerance: float) -> None:
+    # Small slopes are right in their own size, however the derivative is taken.
+    x = torch.tensor([-1e6, -40.0, -1.0, 0.0, 1e-3, 1.0, 40.0, 1e6], dtype=dtype, requires_grad=True)
+    wide, b = x.detach().double(), 4 * LOG2**2 * temperature**2
+    root = (wide.square() + b).sqrt()
+    exact = torch.where(wide < 0, b / (2 * root * (root + wide.abs())), (1 + wide / root) / 2).to(dtype)
+
+    def relu(x: torch.Tensor) -> torch.Tensor:
+        return smooth_relu(x, temperature, kind="squareplus")
+
+    slopes = [torch.autograd.grad(relu(x).sum(), x, create_graph=again)[0] for again in (False, True)]
+    slopes.append(torch.func.jvp(relu, (x,), (torch.ones_like(x),))[1])
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x.detach(), torch.ones_like(x))
+        slopes.append(torch.autograd.forward_ad.unpack_dual(relu(dual)).tangent)
+    for slope in slopes:
+        torch.testing.assert_close(slope.detach(), exact, rtol=tolerance, atol=0)
+
+
+@pytest.mark.parametrize(
     ("kind", "density", "step"),
     [
         ("softplus", lambda s: 1 / (2 * math.cosh(s / 2)) ** 2, "logistic"),

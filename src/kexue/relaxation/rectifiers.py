@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from kexue.relaxation.rows import check_temperature
-from kexue.validation import check_floating, promote_half
+from kexue.validation import check_floating, is_eager, promote_half
 
 __all__ = ["smooth_abs", "smooth_relu", "smooth_sign", "smooth_step"]
 
@@ -164,6 +164,9 @@ def smooth_relu(x: Tensor, temperature: float = 1.0, *, kind: ReluKind = "softpl
         return softplus(z, beta=1 / temperature, threshold=40.0).to(x.dtype)
     if kind not in _REACH:
         raise ValueError(f'kind must be "softplus" or one of {sorted(_REACH)}, got {kind!r}')
+    if kind == "squareplus" and is_eager():
+        value: Tensor = _SquarePlus.apply(z, temperature)
+        return value.to(x.dtype)
     # Beyond its reach it is the ReLU, and the products below would be nan at the infinities.
     reach = _REACH[kind] * temperature
     near = z.clamp(-reach, reach)
@@ -238,6 +241,46 @@ def _squareplus(x: Tensor, temperature: float) -> Tensor:
     # The longer of both sums: nothing cancels. Its derivative at 0 is that of one side, as |x| would not have it.
     both = (x.square() + b).sqrt() + torch.where(positive, x, -x)
     return torch.where(positive, both / 2, b / 2 / both)
+
+
+class _SquarePlus(torch.autograd.Function):
+    """The same where operations run one by one: in as few passes over the numbers as a softplus costs."""
+
+    @staticmethod
+    def forward(x: Tensor, temperature: float) -> Tensor:
+        u = x if temperature == 1 else x / temperature
+        # Two buffers for all: memory that is new to the process is dearer than what is done with it.
+        b = u.new_tensor(_SQUAREPLUS)
+        value, longer = u.abs(), torch.addcmul(b, u, u).sqrt_()
+        longer.add_(value)
+        # The ReLU and what is left over it, which is 0 at the infinities.
+        return torch.clamp(x, min=0, out=value).addcdiv_(b, longer, value=temperature / 2)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+        ctx.save_for_forward(output)
+        ctx.temperature = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
+        return _times_slope(upstream[0], ctx.saved_tensors[0], ctx.temperature), None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        return _times_slope(tangents[0], ctx.saved_tensors[0], ctx.temperature)
+
+
+def _times_slope(change: Tensor, value: Tensor, temperature: float) -> Tensor:
+    """Times f² / (f² + b / 4), the derivative by the value alone: f solves f² - u f = b / 4."""
+    f = value if temperature == 1 else value / temperature
+    if torch.is_grad_enabled():
+        square = f.clamp(max=_REACH["squareplus"]).square()
+        return change * (square / (square + _SQUAREPLUS / 4))
+    # 1 + b / 4 f², where the last may be 0 or infinite.
+    inverse = f.reciprocal()
+    inverse = torch.addcmul(f.new_ones(()), inverse, inverse, value=_SQUAREPLUS / 4, out=inverse)
+    return torch.div(change, inverse, out=inverse)
 
 
 _RECTIFIERS = {
