@@ -189,3 +189,19 @@ def test_bad_input(change: dict, error: type[Exception], message: str) -> None:
     arguments = {"x": noise(5), "k": 2, **change}
     with pytest.raises(error, match=message):
         soft_topk(arguments.pop("x"), arguments.pop("k"), **arguments)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("k", [1, 8, 70])
+def test_laplace_at_every_spread(k: int, dtype: torch.dtype) -> None:
+    noise = torch.randn(6, 100, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    # The last has tails as heavy as those of Cauchy's law, for which the border is found by sorting.
+    for x in (*(scale * noise for scale in (1e-6, 0.3, 3.0, 30.0, 1e4)), noise / noise.flip(0)):
+        y = soft_topk(x, k, method="threshold_laplace")
+        tolerance = 1e-12 if dtype is torch.float64 else 1e-4  # of numbers up to 1e4 with seven digits
+        torch.testing.assert_close(y.sum(-1), torch.full((6,), float(k), dtype=dtype), rtol=tolerance, atol=0)
+        falling = x.argsort(-1, descending=True)
+        assert (y.gather(-1, falling).diff() <= 0).all()
+    ties = torch.tensor([2.0, 1.0, 1.0, 1.0, -torch.inf], dtype=dtype)
+    shared = torch.tensor([1, 1 / 3, 1 / 3, 1 / 3, 0], dtype=dtype)
+    torch.testing.assert_close(soft_topk(ties, 2, 1e-3, method="threshold_laplace"), shared, rtol=1e-5, atol=0)

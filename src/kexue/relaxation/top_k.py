@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kexue.relaxation.rows import as_rows, below_maximum, check_temperature, log_sum_exp
 from kexue.relaxation.subsets import inclusion_probabilities
-from kexue.relaxation.thresholds import sigmoid_threshold
+from kexue.relaxation.thresholds import laplace_threshold, sigmoid_threshold
 from kexue.validation import check_integer, should_check_values
 
 __all__ = ["soft_topk"]
@@ -93,6 +93,9 @@ def soft_topk(
         raise ValueError(f"method must be one of {sorted(_METHODS)}, got {method!r}")
     if should_check_values(x, validate):
         _check_values(rows, k)
+    if k not in (0, n) and should_check_values(x) and bool((rows.detach().amin(-1) > -math.inf).all()):
+        y = _METHODS[method](below_maximum(rows, temperature)[1], k)
+        return y.to(x.dtype).movedim(-1, dim)
     excluded = rows == -math.inf
     if k in (0, n):
         y = rows.masked_fill(torch.ones_like(excluded), k / n)
@@ -107,6 +110,8 @@ def soft_topk(
 
 def _check_values(rows: Tensor, k: int) -> None:
     values = rows.detach()
+    if bool(((values.amin(-1) > -math.inf) & (values.amax(-1) < math.inf)).all()):  # the usual case at a glance
+        return
     if not bool((values < math.inf).all()):  # said this way round, nan is refused as well
         raise ValueError(f"x must be finite or -inf, got {values[~(values < math.inf)][0].item()}")
     least = int((values > -math.inf).sum(-1).min()) if rows.numel() else k
@@ -134,26 +139,7 @@ def _exponential(z: Tensor, k: int) -> Tensor:
 
 
 def _laplace(z: Tensor, k: int) -> Tensor:
-    """The threshold solves a quadratic equation, given the m entries above it."""
-    falling, order = z.detach().sort(dim=-1, descending=True, stable=True)
-    position = torch.arange(z.shape[-1], device=z.device)
-    # What all would sum to with λ at each of the entries: λ lies where that passes k.
-    above = (-falling).logcumsumexp(-1)
-    below = falling.flip(-1).logcumsumexp(-1).flip(-1).roll(-1, -1).masked_fill(position == z.shape[-1] - 1, -math.inf)
-    sums = position + 1 - (falling + above).exp() / 2 + (below - falling).exp() / 2
-    m = (sums <= k).cumprod(-1).sum(-1, keepdim=True)
-    top = torch.empty_like(order).scatter(-1, order, position.expand(order.shape)) < m
-    log_above = log_sum_exp((-z).masked_fill(~top, -math.inf)).unsqueeze(-1)
-    log_below = log_sum_exp(z.masked_fill(top, -math.inf)).unsqueeze(-1)
-    rest = (k - m).to(z.dtype)
-    equal = rest == 0
-    both = (log_above + log_below) / 2
-    # Of both forms of the solution the one in which nothing cancels.
-    scale = torch.where(
-        equal, both, (torch.where(equal, 1.0, rest.square() + (2 * both).exp()).sqrt() + rest.abs()).log()
-    )
-    threshold = torch.where(rest >= 0, log_below - scale, scale - log_above)
-    u = z - threshold
+    u = z - laplace_threshold(z, k).unsqueeze(-1)
     right = u >= 0
     small = (-torch.where(right, u, -u)).exp() / 2
     return torch.where(right, 1 - small, small)
