@@ -147,21 +147,34 @@ def _sorted(x: Tensor) -> Tensor:
 
 
 def _between_distributions(x: Tensor, y: Tensor, a: Tensor | None, b: Tensor | None) -> Tensor:
-    """The area between the distribution functions: one sort of all points, without gradient."""
+    """The area between the distribution functions, without gradient: two sorts, and a merge in linear time."""
     batch = torch.broadcast_shapes(*(z.shape[:-1] for z in (x, y, a, b) if z is not None))
-    points = np.concatenate([z.detach().expand(*batch, -1).numpy() for z in (x, y)], -1)
-    order = np.argsort(points, axis=-1)
-    sizes = x.shape[-1], y.shape[-1]
-    if a is None or b is None:
-        steps = np.where(order < sizes[0], 1 / sizes[0], -1 / sizes[1])
-    else:
-        # Sums of many small weights are taken in double precision.
-        signed = [w.detach().expand(*batch, -1).numpy().astype(np.float64) for w in (a, b)]
-        signed = [w / w.sum(-1, keepdims=True) for w in signed]
-        steps = np.take_along_axis(np.concatenate([signed[0], -signed[1]], -1), order, -1)
-    height = np.abs(np.cumsum(steps, -1, out=steps)[..., :-1])
-    width = np.diff(np.take_along_axis(points, order, -1), axis=-1)
-    return torch.from_numpy(np.asarray((height * width).sum(-1))).to(x.dtype)
+    n, m = x.shape[-1], y.shape[-1]
+    points = np.empty((*batch, n + m), x.detach().numpy().dtype)
+    steps = np.empty(points.shape)  # sums of many small weights are taken in double precision
+    for z, w, sign, part in ((x, a, 1.0, np.s_[..., :n]), (y, b, -1.0, np.s_[..., n:])):
+        values = z.detach().numpy()
+        if w is None:
+            points[part], steps[part] = np.sort(values, axis=-1), sign / z.shape[-1]
+            continue
+        weights = w.detach().expand(*batch, -1).numpy()
+        order = np.argsort(values, axis=-1)
+        points[part] = _take(values, order)
+        steps[part] = _take(weights, np.broadcast_to(order, weights.shape))
+        steps[part] *= sign / weights.sum(-1, keepdims=True, dtype=np.float64)
+    order = np.argsort(points, axis=-1, kind="stable")  # which merges what is sorted already
+    steps = _take(steps, order)
+    height = np.abs(np.cumsum(steps, -1, out=steps), out=steps)[..., :-1]
+    merged = _take(points, order)
+    width = np.subtract(merged[..., 1:], merged[..., :-1], out=points[..., :-1])
+    return torch.from_numpy(np.asarray(np.multiply(height, width, out=height).sum(-1))).to(x.dtype)
+
+
+def _take(values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Along the last dimension; of one row much faster than by the general way."""
+    if order.ndim == 1:
+        return np.take(values, order)
+    return np.take_along_axis(values, order, -1)
 
 
 def _between_quantiles(x: Tensor, y: Tensor, a: Tensor | None, b: Tensor | None, p: float) -> Tensor:
