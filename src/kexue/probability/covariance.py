@@ -57,7 +57,7 @@ def check_form(form: str, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"form must be one of {', '.join(map(repr, allowed))}, got {form!r}")
 
 
-def check_covariance(cov: Tensor, name: str, form: str, *, validate: bool | None = None) -> None:
+def check_covariance(cov: Tensor, name: str, form: str, *, validate: bool | None = None) -> bool:
     """Refuse what is not the covariance of a normal law in the given form; singular ones are welcome.
 
     Parameters
@@ -70,6 +70,12 @@ def check_covariance(cov: Tensor, name: str, form: str, *, validate: bool | None
         "cov", "tril", "var" or "factor".
     validate : bool, optional
         Whether to check the values; by default on eager CPU tensors only.
+
+    Returns
+    -------
+    bool
+        Whether it was seen to be symmetric up to the rounding of a matrix product, so that it can be used as it is by
+        what reads one triangle.
 
     Raises
     ------
@@ -98,25 +104,28 @@ def check_covariance(cov: Tensor, name: str, form: str, *, validate: bool | None
     if cov.ndim < least or (form in ("cov", "tril") and cov.shape[-1] != cov.shape[-2]):
         raise ValueError(f"{name} must have shape {shape} for form {form!r}, got {tuple(cov.shape)}")
     if cov.numel() == 0 or not should_check_values(cov, validate):
-        return
+        return False
     values = cov.detach()
     if not values.sum().isfinite() and not values.isfinite().all():  # the sum, which may overflow, is the fast look
         raise ValueError(f"{name} must be finite, got nan or infinite entries")
     if form == "cov" and not torch.equal(values, values.mT):
         tolerance = ASYMMETRY[cov.itemsize]
-        apart = (values - values.mT).abs().amax((-2, -1))  # on a CPU quicker than the norm
-        bad = apart > tolerance * values.diagonal(dim1=-2, dim2=-1).abs().amax(-1)
+        apart = (values - values.mT).abs_().amax((-2, -1))  # on a CPU quicker than the norm
+        largest = values.diagonal(dim1=-2, dim2=-1).abs().amax(-1)
+        bad = apart > tolerance * largest
         if bad.any():
             raise ValueError(
                 f"{name} must be symmetric (within {tolerance:g} of its largest variance), "
                 f"got entries {apart[bad][0].item():g} apart{place(bad)}"
             )
-    elif form == "tril":
+        return bool((apart <= 4 * torch.finfo(cov.dtype).eps * largest).all())
+    if form == "tril":
         bad = (values.triu(1) != 0).flatten(-2).any(-1) | (values.diagonal(dim1=-2, dim2=-1) < 0).any(-1)
         if bad.any():
             raise ValueError(f"{name} must be lower triangular with a diagonal that is not negative{place(bad)}")
     elif form == "var" and (values < 0).any():
         raise ValueError(f"{name} must hold variances, not negative, got {values.amin().item():g}")
+    return form == "cov"
 
 
 def check_together(tensors: dict[str, Tensor]) -> None:
@@ -174,7 +183,8 @@ def check_laws(
     Returns
     -------
     tuple of torch.Tensor
-        Means and covariances in at least single precision, covariances of form "cov" symmetrised.
+        Means and covariances in at least single precision, covariances of form "cov" symmetrised where they are apart
+        by more than rounding.
 
     Raises
     ------
@@ -201,9 +211,10 @@ def check_laws(
     tensors = {"mean_p": mean_p, "cov_p": cov_p}
     if mean_q is not None and cov_q is not None:
         tensors |= {"mean_q": mean_q, "cov_q": cov_q}
+    symmetric = {}
     for name, tensor in tensors.items():
         if name.startswith("cov"):
-            check_covariance(tensor, name, form, validate=validate)
+            symmetric[name] = check_covariance(tensor, name, form, validate=validate)
         else:
             check_floating(tensor, name)
             if tensor.ndim == 0:
@@ -227,7 +238,8 @@ def check_laws(
             cov_q = torch.eye(d, dtype=cov_p.dtype, device=cov_p.device)
     cov_p, cov_q = promote_half(cov_p), promote_half(cov_q)
     if form == "cov":
-        cov_p, cov_q = symmetrized(cov_p, if_needed=True), symmetrized(cov_q, if_needed=True)
+        cov_p = cov_p if symmetric["cov_p"] else symmetrized(cov_p, if_needed=True)
+        cov_q = cov_q if symmetric.get("cov_q", True) else symmetrized(cov_q, if_needed=True)
     elif form == "tril":
         cov_p, cov_q = cov_p.tril(), cov_q.tril()
     return promote_half(mean_p), cov_p, promote_half(mean_q), cov_q
@@ -264,7 +276,7 @@ def symmetrized(matrix: Tensor, *, if_needed: bool = False) -> Tensor:
     """
     if if_needed and should_check_values(matrix, True) and torch.equal(matrix, matrix.mT):
         return matrix
-    return 0.5 * (matrix + matrix.mT)
+    return (matrix + matrix.mT).mul_(0.5)
 
 
 def square_root(cov: Tensor, name: str, *, validate: bool | None = None) -> tuple[Tensor, Tensor | None]:
