@@ -17,7 +17,7 @@ from kexue.studies.word_data import discovered, treebank_words
 if TYPE_CHECKING:
     from kexue.studies.perturbed_masking import Config
 
-__all__ = ["masked_language_model", "sentence_encoder"]
+__all__ = ["encoder_folder", "masked_language_model", "sentence_encoder"]
 
 SHORTEST, LONGEST = 5, 14  # words of a sentence whose tree is looked for
 THRESHOLD = 8.0  # the article's, for the last layer of the Chinese BERT-base
@@ -316,7 +316,7 @@ def sentence_encoder(config: Config, record: Record) -> None:
         "against the chain of neighbours",
         "zh": "句向量模型没有句法树的信号：第二层起各层最好的 UUAS（欧氏距离）与相邻词相连的链相比",
     }
-    folder = _encoder_folder(config.encoder)
+    folder = encoder_folder(config.encoder)
     if folder is None:
         record.unmeasured(
             claim,
@@ -365,8 +365,19 @@ def sentence_encoder(config: Config, record: Record) -> None:
     )
 
 
-def _encoder_folder(name: str) -> str | None:
-    """The folder of a model that a package of the name carries; a name that is a folder is one."""
+def encoder_folder(name: str) -> str | None:
+    """The folder of a model that a package of the name carries; a name that is a folder is one.
+
+    Parameters
+    ----------
+    name : str
+        Name of a package or a folder.
+
+    Returns
+    -------
+    str or None
+        The folder; None if there is neither.
+    """
     if Path(name).is_dir():
         return name
     found = importlib.util.find_spec(name.replace("-", "_"))  # its own code is not run
