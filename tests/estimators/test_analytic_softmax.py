@@ -17,6 +17,7 @@ from sklearn.base import clone
 from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -114,6 +115,37 @@ def test_chunks_are_the_whole(k: int, weighted: bool) -> None:
     for name in ("coef_", "intercept_", "means_", "class_count_", "covariance_"):
         np.testing.assert_allclose(getattr(chunked, name), getattr(whole, name), rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(chunked.predict_proba(x), whole.predict_proba(x), rtol=1e-10)
+
+
+def test_processes_are_the_whole() -> None:
+    x, y = blobs(n=300)
+    x += 100.0
+    whole = AnalyticSoftmaxClassifier(shrinkage=0.1).fit(x, y)
+    parts = [
+        pickle.dumps(AnalyticSoftmaxClassifier(shrinkage=0.1).partial_fit(x[rows], y[rows], np.arange(4)))
+        for rows in np.array_split(np.argsort(y, kind="stable"), 5)
+    ]
+    merged = pickle.loads(parts[0])
+    for part in parts[1:]:
+        merged.predict(x)  # weights that were computed before are computed again
+        merged.merge(pickle.loads(part))
+    for name in ("coef_", "intercept_", "means_", "class_count_", "covariance_"):
+        np.testing.assert_allclose(getattr(merged, name), getattr(whole, name), rtol=1e-10, atol=1e-12)
+
+
+def test_what_cannot_be_merged_is_told() -> None:
+    x, y = blobs(k=3)
+    model = AnalyticSoftmaxClassifier().fit(x, y)
+    with pytest.raises(NotFittedError):
+        model.merge(AnalyticSoftmaxClassifier())
+    with pytest.raises(NotFittedError):
+        AnalyticSoftmaxClassifier().merge(model)
+    with pytest.raises(ValueError, match=r"other must have the classes \[0, 1, 2\], got \[0, 1\]: name all of them"):
+        model.merge(AnalyticSoftmaxClassifier().fit(x[y < 2], y[y < 2]))
+    with pytest.raises(ValueError, match="other must have 5 features, got 4"):
+        model.merge(AnalyticSoftmaxClassifier().fit(x[:, :4], y))
+    with pytest.raises(ValueError, match="shrinkage='auto' needs all data at once"):
+        AnalyticSoftmaxClassifier(shrinkage="auto").fit(x, y).merge(model)
 
 
 def test_many_rows_are_summed_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

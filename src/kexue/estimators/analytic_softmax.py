@@ -34,7 +34,7 @@ class AnalyticSoftmaxClassifier(ClassifierMixin, BaseEstimator):
         b_k = \log p_k - \tfrac{1}{2} \mu_k^\top \Sigma^{-1} \mu_k
 
     These are the probabilities of linear discriminant analysis. What `partial_fit` keeps takes memory for the
-    covariance and the means, however many samples there are.
+    covariance and the means, however many samples there are; `merge` adds what another process kept.
 
     Parameters
     ----------
@@ -189,6 +189,52 @@ class AnalyticSoftmaxClassifier(ClassifierMixin, BaseEstimator):
             )
         labels = np.searchsorted(self.classes_, y)
         count, means, scatter, _ = _moments(X, labels, weight, len(self.classes_))
+        self._add(count, means, scatter)
+        return self
+
+    def merge(self, other: AnalyticSoftmaxClassifier) -> AnalyticSoftmaxClassifier:
+        """Add the samples that another estimator has seen, for instance in another process.
+
+        Parameters
+        ----------
+        other : AnalyticSoftmaxClassifier
+            Fitted with the same classes and features; it is not changed.
+
+        Returns
+        -------
+        AnalyticSoftmaxClassifier
+            The estimator itself, as `partial_fit` on the samples of both leaves it.
+
+        Raises
+        ------
+        ValueError
+            If classes or features differ, or shrinkage is ``"auto"``.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> x, y = load_iris(return_X_y=True)
+        >>> even, odd = (AnalyticSoftmaxClassifier().fit(x[start::2], y[start::2]) for start in (0, 1))
+        >>> model = even.merge(odd)
+        >>> model.class_count_
+        array([50., 50., 50.])
+        """
+        check_is_fitted(self)
+        check_is_fitted(other)
+        if isinstance(self.shrinkage, str):
+            raise ValueError("shrinkage='auto' needs all data at once: use fit, or give a number")
+        if not np.array_equal(self.classes_, other.classes_):
+            raise ValueError(
+                f"other must have the classes {self.classes_.tolist()}, got {other.classes_.tolist()}: name all of "
+                "them at the first partial_fit"
+            )
+        if other.n_features_in_ != self.n_features_in_:
+            raise ValueError(f"other must have {self.n_features_in_} features, got {other.n_features_in_}")
+        self._add(other.class_count_, other.means_, other._scatter)
+        return self
+
+    def _add(self, count: Floats, means: Floats, scatter: Floats) -> None:
+        """Add the moments of further samples; weights are computed when they are needed."""
         total = self.class_count_ + count
         part = count / np.where(total > 0, total, 1.0)
         shift = means - self.means_
@@ -197,7 +243,6 @@ class AnalyticSoftmaxClassifier(ClassifierMixin, BaseEstimator):
         self.means_ = self.means_ + shift * part[:, None]
         self.class_count_ = total
         self._auto, self._solution = 0.0, None
-        return self
 
     def decision_function(self, X: Any) -> Floats:
         """Scores: the log-odds of the second class if there are two, else one for each class.
