@@ -117,6 +117,17 @@ def test_chunks_are_the_whole(k: int, weighted: bool) -> None:
     np.testing.assert_allclose(chunked.predict_proba(x), whole.predict_proba(x), rtol=1e-10)
 
 
+def test_small_chunks_of_many_classes_are_no_regression() -> None:
+    x, y = blobs(n=300, k=50)
+    model = AnalyticSoftmaxClassifier(shrinkage=0.1)
+    for start in range(0, 300, 50):
+        model.partial_fit(x[start : start + 50], y[start : start + 50], classes=np.arange(50))
+    whole = AnalyticSoftmaxClassifier(shrinkage=0.1).fit(x, y)
+    np.testing.assert_allclose(model.predict_proba(x), whole.predict_proba(x), rtol=1e-9)
+    with pytest.raises(ValueError, match="Unknown label type"):
+        AnalyticSoftmaxClassifier().partial_fit(x, x[:, 0])
+
+
 def test_processes_are_the_whole() -> None:
     x, y = blobs(n=300)
     x += 100.0

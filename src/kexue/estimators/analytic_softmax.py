@@ -132,6 +132,7 @@ class AnalyticSoftmaxClassifier(ClassifierMixin, BaseEstimator):
         """
         self._check_parameters()
         X, y, weight = self._check_data(X, y, sample_weight, reset=True)
+        check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"y must hold 2 classes or more, got 1 class: {self.classes_.tolist()[0]!r}")
@@ -175,6 +176,8 @@ class AnalyticSoftmaxClassifier(ClassifierMixin, BaseEstimator):
         X, y, weight = self._check_data(X, y, sample_weight, reset=first)
         given = None if classes is None else np.unique(np.asarray(classes))
         if first:
+            if given is None:
+                check_classification_targets(y)  # else labels must be among the classes, and a chunk may be small
             self.classes_ = np.unique(y) if given is None else given
             if len(self.classes_) < 2:
                 raise ValueError(f"classes must name 2 classes or more, got {self.classes_.tolist()}")
@@ -365,7 +368,6 @@ class AnalyticSoftmaxClassifier(ClassifierMixin, BaseEstimator):
 
     def _check_data(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Floats, Any, Floats | None]:
         X, y = validate_data(self, X, y, dtype=np.float64, reset=reset)
-        check_classification_targets(y)
         if sample_weight is None:
             return X, y, None
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)

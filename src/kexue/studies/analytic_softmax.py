@@ -383,21 +383,26 @@ def curves_figure(found: Results) -> Any:
     """A panel for each set."""
     columns = min(4, len(found.sets))
     figure, axes = panels(-(-len(found.sets) // columns), columns, width=2.5, height=2.3)
-    lines = (FORMULA, "ledoit-wolf", LIKELIHOOD, "adam")
+    lines = [(FORMULA, "test"), ("ledoit-wolf", "test"), (LIKELIHOOD, "test"), ("adam", "test")]
+    colors = dict(zip((method for method, _ in lines), COLORS, strict=False))
+    shown_there = found.of_kind("text", "sentence").sets  # elsewhere the epochs of Adam are too few to be compared
+    handles = {}
     for panel, (name, ones) in zip(axes, found.sets.items(), strict=False):
-        for color, method in zip(COLORS, lines, strict=False):
-            for what, form in (("test", "o-"), ("train", ":")):
-                if what == "train" and method not in (FORMULA, LIKELIHOOD):
-                    continue
-                values = [fmean(one["scores"][f"{method}/{n}/{what}"] for one in ones) for n in ones[0]["sizes"]]
-                label = NAMED[method] if what == "test" else None
-                panel.plot(ones[0]["sizes"], values, form, color=color, markersize=2.5, linewidth=1.4, label=label)
-        panel.set(xscale="log", title=name, ylim=(0, 1.03))
+        for method, what in [*lines, (FORMULA, "train"), (LIKELIHOOD, "train")]:
+            if method == "adam" and name not in shown_there:
+                continue
+            values = [fmean(one["scores"][f"{method}/{n}/{what}"] for one in ones) for n in ones[0]["sizes"]]
+            form = "o-" if what == "test" else ":"
+            (line,) = panel.plot(ones[0]["sizes"], values, form, color=colors[method], markersize=2.5, linewidth=1.4)
+            if what == "test":
+                handles[NAMED[method]] = line
+        panel.set(xscale="log", title=name, xlim=(22, 70_000), ylim=(None, 1.03))
         panel.title.set_fontsize(8)
     for panel in axes[len(found.sets) :]:
         panel.set_axis_off()
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
-    figure.supxlabel("training samples", fontsize=8)
+    for panel in axes[max(0, len(found.sets) - columns) : len(found.sets)]:
+        panel.set_xlabel("training samples", fontsize=8)
+    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=4, fontsize=8)
     return figure
 
 

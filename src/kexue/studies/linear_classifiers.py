@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kexue.extras import require
+
 if TYPE_CHECKING:
     from kexue.studies.analytic_softmax import Config
 
@@ -44,7 +46,7 @@ SETS = {
 FORMULA, LIKELIHOOD = "formula", "likelihood"
 SHRINKAGES = (0.0, 0.01, 0.1, 0.3, 0.9)
 """Of which cross-validation chooses one for the formula."""
-PENALTIES = (1e-3, 1e-2, 0.1, 1.0, 10.0)
+PENALTIES = (3e-4, 3e-3, 0.03, 0.3, 3.0)
 """Inverse strengths of the penalty, of which cross-validation chooses one for logistic regression."""
 _SIZES = (30, 100, 300, 1000, 3000, 10_000)
 _TEST = 0.3
@@ -164,11 +166,10 @@ class LabelledFeatures:
 
 def encoded(texts: list[str], folder: str) -> Any:
     """Mean hidden states of a transformers model, 64 texts of like length at a time."""
-    import torch
-    from transformers import AutoModel, AutoTokenizer
-
-    model = AutoModel.from_pretrained(folder, use_safetensors=True).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    torch = require("torch", "transformers", "a sentence encoder")
+    transformers = require("transformers", "transformers", "a sentence encoder")
+    model = transformers.AutoModel.from_pretrained(folder, use_safetensors=True).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
     parts = []
     for start in range(0, len(order), 64):
@@ -226,7 +227,7 @@ def fits(config: Config, data: LabelledFeatures, seed: int) -> dict[str, Any]:
     if whole.classes > 2:
         scores.update(_shifted(x, y, held, truth, seed))
     return {
-        "few": min(few, full),
+        "few": few if few in sizes else full,
         "full": full,
         "sizes": sizes,
         "features": x.shape[1],
