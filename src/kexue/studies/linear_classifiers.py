@@ -293,9 +293,9 @@ def _fitted(config: Config, part: _Split, seed: int, *, tuned: bool) -> dict[str
             FORMULA: AnalyticSoftmaxClassifier(),
             "ledoit-wolf": AnalyticSoftmaxClassifier(shrinkage="auto"),
             LIKELIHOOD: LogisticRegression(C=1e6, max_iter=_ITERATIONS),
-            "penalised": LogisticRegression(C=1.0, max_iter=_ITERATIONS),
         }
         if tuned:
+            models["penalised"] = LogisticRegression(C=1.0, max_iter=_ITERATIONS)
             for name, model, grid in (
                 ("formula-tuned", AnalyticSoftmaxClassifier(), {"shrinkage": SHRINKAGES}),
                 ("penalty-tuned", LogisticRegression(max_iter=_ITERATIONS), {"C": PENALTIES}),
