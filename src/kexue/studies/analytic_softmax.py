@@ -137,7 +137,7 @@ def not_inferior(config: Config, record: Record, found: Results) -> None:
             {
                 "en": f"{title['en']}: the formula is not inferior to gradient descent run to its end: test accuracy, "
                 "against the other's less one point",
-                "zh": f"{title['zh']}：解析解不逊于训练到底的梯度下降：测试准确率不低于后者减一个百分点",
+                "zh": f"在{title['zh']}上，解析解不逊于训练到底的梯度下降：测试准确率不低于后者减一个百分点",
             },
             source="article",
             measured=sets.means(FORMULA, "full"),
@@ -149,7 +149,7 @@ def not_inferior(config: Config, record: Record, found: Results) -> None:
         record.claim(
             {
                 "en": f"{title['en']}: it generalises better: training less test accuracy, against gradient descent's",
-                "zh": f"{title['zh']}：泛化更好：训练与测试准确率之差小于梯度下降",
+                "zh": f"在{title['zh']}上，泛化更好：训练与测试准确率之差小于梯度下降",
             },
             source="article",
             measured=sets.means(FORMULA, "full", "gap"),
@@ -161,7 +161,7 @@ def not_inferior(config: Config, record: Record, found: Results) -> None:
         record.claim(
             {
                 "en": f"{title['en']}: it is better with few samples: test accuracy, against gradient descent's",
-                "zh": f"{title['zh']}：样本少时更好：测试准确率高于梯度下降",
+                "zh": f"在{title['zh']}上，样本少时更好：测试准确率高于梯度下降",
             },
             source="article",
             measured=sets.means(FORMULA, "few"),
@@ -183,8 +183,8 @@ def _as_in_the_article(config: Config, record: Record, sets: Results, title: dic
         record.claim(
             {
                 "en": f"{title['en']}: against {config.epochs} epochs of Adam, {en}: test accuracy"
-                f"{', against the other’s less one point' if margin else ''}",
-                "zh": f"{title['zh']}：与 Adam 训练 {config.epochs} 轮相比，{zh}：测试准确率",
+                f"{', against that of Adam less one point' if margin else ''}",
+                "zh": f"在{title['zh']}上，与 Adam 训练 {config.epochs} 轮相比，{zh}：测试准确率",
             },
             source="article",
             measured=sets.means(FORMULA, size),
@@ -197,7 +197,7 @@ def _as_in_the_article(config: Config, record: Record, sets: Results, title: dic
         {
             "en": f"{title['en']}: there Adam had not arrived: training accuracy of few samples that {config.epochs} "
             "epochs lack of gradient descent's at its end",
-            "zh": f"{title['zh']}：此时 Adam 尚未收敛：样本少时，{config.epochs} 轮的训练准确率比训练到底低",
+            "zh": f"在{title['zh']}上，此时 Adam 尚未收敛：样本少时，{config.epochs} 轮的训练准确率比训练到底低",
         },
         source="ours",
         measured=sets.differences(LIKELIHOOD, "adam", "few", "train"),
