@@ -35,7 +35,7 @@ def test_it_finishes_with_all_that_it_declares(run):
     names = {metric["name"] for metric in run.metrics}
     assert {f"digits/{method}/1257/test" for method in ("formula", "likelihood", "adam", "penalty-tuned")} < names
     assert {"wine/shift/joint", "digits/start/formula/2", "breast-cancer/exact/chunks", "wine/formula/30/loss"} < names
-    assert [figure.name for figure in run.figures] == ["start", "learning-curves", "samples-a-feature"]
+    assert [figure.name for figure in run.figures] == ["samples-a-feature", "learning-curves", "start"]
     assert [table.name for table in run.tables] == ["accuracy", "log-loss"]
 
 

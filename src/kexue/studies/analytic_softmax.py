@@ -80,6 +80,7 @@ def run(config: Config, record: Record) -> None:
         Where to write.
     """
     found = measured(config, record)
+    shown(record, found)
     not_inferior(config, record, found)
     exact(record, found)
     penalties(config, record, found)
@@ -87,7 +88,6 @@ def run(config: Config, record: Record) -> None:
     limits(record, found)
     shifted(record, found)
     started(config, record, found)
-    shown(record, found)
 
 
 def measured(config: Config, record: Record) -> Results:
@@ -124,7 +124,111 @@ def _no_encoder(config: Config, record: Record) -> None:
     )
 
 
-# -- 1. The article's claims
+# -- 1. Tables and learning curves
+
+
+def shown(record: Record, found: Results) -> None:
+    """Accuracies and log-losses of all sets, and learning curves."""
+    for what, en, zh in (
+        ("test", "Test accuracy", "测试准确率"),
+        ("loss", "Test log-loss, nats", "测试对数损失（纳特）"),
+    ):
+        record.table(
+            {"test": "accuracy", "loss": "log-loss"}[what],
+            ["set", "features", "classes", "training samples", *NAMED.values()],
+            [
+                [
+                    name,
+                    ones[0]["features"],
+                    ones[0]["classes"],
+                    ones[0][size],
+                    *(f"{fmean(found.only(name).means(method, size, what)):.4f}" for method in NAMED),
+                ]
+                for name, ones in found.sets.items()
+                for size in ("few", "full")
+            ],
+            caption={
+                "en": f"{en}, means over the seeds, with few training samples and with all; tuned: shrinkage or C by "
+                "cross-validation.",
+                "zh": f"{zh}，对种子取平均；样本少与全部样本两种情形；tuned 指用交叉验证选收缩系数或 C。",
+            },
+        )
+    record.figure(
+        "samples-a-feature",
+        ratio_figure(found),
+        caption={
+            "en": "What the formula's test accuracy has more than gradient descent's, over training samples a "
+            "feature: without shrinkage (left), with that of Ledoit and Wolf (right).",
+            "zh": "解析解比梯度下降高出的测试准确率，随每个特征的训练样本数变化：不收缩（左）；"
+            "Ledoit–Wolf 收缩（右）。",
+        },
+    )
+    record.figure(
+        "learning-curves",
+        curves_figure(found),
+        caption={
+            "en": "Test accuracy (lines) and training accuracy (dotted) over the number of training samples.",
+            "zh": "测试准确率（实线）与训练准确率（点线）随训练样本数的变化。",
+        },
+    )
+
+
+@style()
+def curves_figure(found: Results) -> Any:
+    """A panel for each set."""
+    columns = min(4, len(found.sets))
+    figure, axes = panels(-(-len(found.sets) // columns), columns, width=2.5, height=2.3)
+    lines = [(FORMULA, "test"), ("ledoit-wolf", "test"), (LIKELIHOOD, "test"), ("adam", "test")]
+    colors = dict(zip((method for method, _ in lines), COLORS, strict=False))
+    shown_there = found.of_kind("text", "sentence").sets  # elsewhere the epochs of Adam are too few to be compared
+    handles = {}
+    for panel, (name, ones) in zip(axes, found.sets.items(), strict=False):
+        for method, what in [*lines, (FORMULA, "train"), (LIKELIHOOD, "train")]:
+            if method == "adam" and name not in shown_there:
+                continue
+            values = [fmean(one["scores"][f"{method}/{n}/{what}"] for one in ones) for n in ones[0]["sizes"]]
+            form = "o-" if what == "test" else ":"
+            (line,) = panel.plot(ones[0]["sizes"], values, form, color=colors[method], markersize=2.5, linewidth=1.4)
+            if what == "test":
+                handles[NAMED[method]] = line
+        panel.set(xscale="log", title=name, xlim=(22, 70_000), ylim=(None, 1.03))
+        panel.title.set_fontsize(8)
+    for panel in axes[len(found.sets) :]:
+        panel.set_axis_off()
+    for panel in axes[max(0, len(found.sets) - columns) : len(found.sets)]:
+        panel.set_xlabel("training samples", fontsize=8)
+    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=4, fontsize=8)
+    return figure
+
+
+@style()
+def ratio_figure(found: Results) -> Any:
+    """All sets and sizes, coloured by kind."""
+    figure, axes = panels(1, 2)
+    kinds = [kind for kind in KINDS if found.of_kind(kind)]
+    for panel, method in zip(axes, (FORMULA, "ledoit-wolf"), strict=True):
+        for number, kind in enumerate(kinds):
+            points = [
+                (
+                    n / ones[0]["features"],
+                    100
+                    * fmean(
+                        one["scores"][f"{method}/{n}/test"] - one["scores"][f"{LIKELIHOOD}/{n}/test"] for one in ones
+                    ),
+                )
+                for ones in found.of_kind(kind).sets.values()
+                for n in ones[0]["sizes"]
+            ]
+            panel.plot(*zip(*points, strict=True), "o", color=COLORS[number], markersize=4, label=KINDS[kind]["en"])
+        panel.axhline(0, color=INK, linewidth=1)
+        panel.set(xscale="log", xlabel="training samples a feature", title=NAMED[method])
+    axes[0].set_ylabel("gain of test accuracy, points")
+    axes[1].sharey(axes[0])
+    axes[0].legend(fontsize=7)
+    return figure
+
+
+# -- 2. The article's claims
 
 
 def not_inferior(config: Config, record: Record, found: Results) -> None:
@@ -137,7 +241,7 @@ def not_inferior(config: Config, record: Record, found: Results) -> None:
             {
                 "en": f"{title['en']}: the formula is not inferior to gradient descent run to its end: test accuracy, "
                 "against the other's less one point",
-                "zh": f"在{title['zh']}上，解析解不逊于训练到底的梯度下降：测试准确率不低于后者减一个百分点",
+                "zh": f"{title['zh']}，解析解不逊于训练到底的梯度下降：测试准确率不低于后者减一个百分点",
             },
             source="article",
             measured=sets.means(FORMULA, "full"),
@@ -149,7 +253,7 @@ def not_inferior(config: Config, record: Record, found: Results) -> None:
         record.claim(
             {
                 "en": f"{title['en']}: it generalises better: training less test accuracy, against gradient descent's",
-                "zh": f"在{title['zh']}上，泛化更好：训练与测试准确率之差小于梯度下降",
+                "zh": f"{title['zh']}，泛化更好：训练与测试准确率之差小于梯度下降",
             },
             source="article",
             measured=sets.means(FORMULA, "full", "gap"),
@@ -161,7 +265,7 @@ def not_inferior(config: Config, record: Record, found: Results) -> None:
         record.claim(
             {
                 "en": f"{title['en']}: it is better with few samples: test accuracy, against gradient descent's",
-                "zh": f"在{title['zh']}上，样本少时更好：测试准确率高于梯度下降",
+                "zh": f"{title['zh']}，样本少时更好：测试准确率高于梯度下降",
             },
             source="article",
             measured=sets.means(FORMULA, "few"),
@@ -184,7 +288,7 @@ def _as_in_the_article(config: Config, record: Record, sets: Results, title: dic
             {
                 "en": f"{title['en']}: against {config.epochs} epochs of Adam, {en}: test accuracy"
                 f"{', against that of Adam less one point' if margin else ''}",
-                "zh": f"在{title['zh']}上，与 Adam 训练 {config.epochs} 轮相比，{zh}：测试准确率",
+                "zh": f"{title['zh']}，与 Adam 训练 {config.epochs} 轮相比，{zh}：测试准确率",
             },
             source="article",
             measured=sets.means(FORMULA, size),
@@ -198,7 +302,7 @@ def _as_in_the_article(config: Config, record: Record, sets: Results, title: dic
         {
             "en": f"{title['en']}: those epochs are a weak opponent: with few samples gradient descent run to its end "
             "is ahead of them: difference of the test accuracies",
-            "zh": f"在{title['zh']}上，这几轮 Adam 并非强对手：样本少时，训练到底的梯度下降领先于它：测试准确率之差",
+            "zh": f"{title['zh']}，这几轮 Adam 并非强对手：样本少时，训练到底的梯度下降领先于它：测试准确率之差",
         },
         source="ours",
         measured=sets.differences(LIKELIHOOD, "adam", "few"),
@@ -214,7 +318,7 @@ def _as_in_the_article(config: Config, record: Record, sets: Results, title: dic
     )
 
 
-# -- 2. What holds exactly
+# -- 3. What holds exactly
 
 
 def exact(record: Record, found: Results) -> None:
@@ -249,7 +353,7 @@ def exact(record: Record, found: Results) -> None:
             )
 
 
-# -- 3. Other frequencies, and another start
+# -- 4. Other frequencies, and another start
 
 
 def shifted(record: Record, found: Results) -> None:
@@ -334,107 +438,4 @@ def start_figure(curves: dict[str, list[float]]) -> Any:
         axes.plot(range(1, len(values) + 1), values, "o-", color=color, markersize=3, label=f"start: {start}")
     axes.set(xlabel="epochs of Adam", ylabel="test accuracy")
     axes.legend()
-    return figure
-
-
-# -- 4. Tables and learning curves
-
-
-def shown(record: Record, found: Results) -> None:
-    """Accuracies and log-losses of all sets, and learning curves."""
-    for what, en, zh in (
-        ("test", "Test accuracy", "测试准确率"),
-        ("loss", "Test log-loss, nats", "测试对数损失（纳特）"),
-    ):
-        record.table(
-            {"test": "accuracy", "loss": "log-loss"}[what],
-            ["set", "features", "classes", "training samples", *NAMED.values()],
-            [
-                [
-                    name,
-                    ones[0]["features"],
-                    ones[0]["classes"],
-                    ones[0][size],
-                    *(f"{fmean(found.only(name).means(method, size, what)):.4f}" for method in NAMED),
-                ]
-                for name, ones in found.sets.items()
-                for size in ("few", "full")
-            ],
-            caption={
-                "en": f"{en}, means over the seeds, with few training samples and with all.",
-                "zh": f"{zh}，对种子取平均；样本少与全部样本两种情形。",
-            },
-        )
-    record.figure(
-        "learning-curves",
-        curves_figure(found),
-        caption={
-            "en": "Test accuracy (lines) and training accuracy (dotted) over the number of training samples.",
-            "zh": "测试准确率（实线）与训练准确率（点线）随训练样本数的变化。",
-        },
-    )
-    record.figure(
-        "samples-a-feature",
-        ratio_figure(found),
-        caption={
-            "en": "What the formula's test accuracy has more than gradient descent's, over training samples a "
-            "feature: without shrinkage (left), with that of Ledoit and Wolf (right).",
-            "zh": "解析解比梯度下降高出的测试准确率，随每个特征的训练样本数变化：不收缩（左）；"
-            "Ledoit–Wolf 收缩（右）。",
-        },
-    )
-
-
-@style()
-def curves_figure(found: Results) -> Any:
-    """A panel for each set."""
-    columns = min(4, len(found.sets))
-    figure, axes = panels(-(-len(found.sets) // columns), columns, width=2.5, height=2.3)
-    lines = [(FORMULA, "test"), ("ledoit-wolf", "test"), (LIKELIHOOD, "test"), ("adam", "test")]
-    colors = dict(zip((method for method, _ in lines), COLORS, strict=False))
-    shown_there = found.of_kind("text", "sentence").sets  # elsewhere the epochs of Adam are too few to be compared
-    handles = {}
-    for panel, (name, ones) in zip(axes, found.sets.items(), strict=False):
-        for method, what in [*lines, (FORMULA, "train"), (LIKELIHOOD, "train")]:
-            if method == "adam" and name not in shown_there:
-                continue
-            values = [fmean(one["scores"][f"{method}/{n}/{what}"] for one in ones) for n in ones[0]["sizes"]]
-            form = "o-" if what == "test" else ":"
-            (line,) = panel.plot(ones[0]["sizes"], values, form, color=colors[method], markersize=2.5, linewidth=1.4)
-            if what == "test":
-                handles[NAMED[method]] = line
-        panel.set(xscale="log", title=name, xlim=(22, 70_000), ylim=(None, 1.03))
-        panel.title.set_fontsize(8)
-    for panel in axes[len(found.sets) :]:
-        panel.set_axis_off()
-    for panel in axes[max(0, len(found.sets) - columns) : len(found.sets)]:
-        panel.set_xlabel("training samples", fontsize=8)
-    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=4, fontsize=8)
-    return figure
-
-
-@style()
-def ratio_figure(found: Results) -> Any:
-    """All sets and sizes, coloured by kind."""
-    figure, axes = panels(1, 2)
-    kinds = [kind for kind in KINDS if found.of_kind(kind)]
-    for panel, method in zip(axes, (FORMULA, "ledoit-wolf"), strict=True):
-        for number, kind in enumerate(kinds):
-            points = [
-                (
-                    n / ones[0]["features"],
-                    100
-                    * fmean(
-                        one["scores"][f"{method}/{n}/test"] - one["scores"][f"{LIKELIHOOD}/{n}/test"] for one in ones
-                    ),
-                )
-                for ones in found.of_kind(kind).sets.values()
-                for n in ones[0]["sizes"]
-            ]
-            panel.plot(*zip(*points, strict=True), "o", color=COLORS[number], markersize=4, label=KINDS[kind]["en"])
-        panel.axhline(0, color=INK, linewidth=1)
-        panel.set(xscale="log", xlabel="training samples a feature", title=NAMED[method])
-    axes[0].set_ylabel("gain of test accuracy, points")
-    axes[1].sharey(axes[0])
-    axes[0].legend(fontsize=7)
     return figure

@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "NAMED", "Results", "few_samples", "limits", "penalties"]
 
 KINDS = {
-    "table": {"en": "Sets of scikit-learn", "zh": "scikit-learn 自带数据"},
-    "generated": {"en": "Generated classes", "zh": "人工生成的类别"},
-    "image": {"en": "Pixels of images", "zh": "图像像素"},
-    "text": {"en": "Texts, tf-idf", "zh": "文本 tf-idf 特征"},
-    "sentence": {"en": "Texts, sentence encoder", "zh": "文本句向量"},
+    "table": {"en": "Sets of scikit-learn", "zh": "在 scikit-learn 自带数据上"},
+    "generated": {"en": "Generated classes", "zh": "在人工生成的类别上"},
+    "image": {"en": "Pixels of images", "zh": "在图像像素上"},
+    "text": {"en": "Texts, tf-idf", "zh": "在文本 tf-idf 特征上"},
+    "sentence": {"en": "Texts, sentence encoder", "zh": "在文本句向量上"},
 }
 """Kinds of sets, for which claims are decided, as they are called."""
 
 NAMED = {
     FORMULA: "formula",
     "ledoit-wolf": "formula, Ledoit-Wolf",
-    "formula-tuned": "formula, shrinkage tuned",
+    "formula-tuned": "formula, tuned",
     "adam": "Adam",
     LIKELIHOOD: "maximum likelihood",
     "penalised": "logistic, C = 1",
-    "penalty-tuned": "logistic, C tuned",
+    "penalty-tuned": "logistic, tuned",
 }
 """The classifiers, as they are called."""
 
