@@ -60,14 +60,28 @@ def test_pairs_below_a_product():
         assert arithmetic._sum_of_pair_counts(n, np.array([1])) == expected, n
 
 
-def test_hull_where_products_pass_64_bits():
+@pytest.mark.parametrize("n", [10**16 - 61, LARGEST_LIMIT])
+def test_hull_at_the_largest_limit(n):
     # The pairs row by row, which takes a second.
-    n = 10**16 - 61
     expected = 0
     for begin in range(1, math.isqrt(2 * n) + 4, 1 << 20):
         s = np.arange(begin, begin + (1 << 20))
         expected += int(np.maximum(np.minimum(s - 1, n // s) - s // 2, 0).sum())
     assert arithmetic._sum_of_pair_counts(n, np.array([1])) == expected
+
+
+@pytest.mark.parametrize("n", [10**12, 10**15 + 37, LARGEST_LIMIT])
+def test_no_product_of_the_hull_passes_64_bits(n):
+    # Interpreted, an overflow of numpy's integers is a warning, and so an error; compiled, it would be silent.
+    interpreted = arithmetic._sum_of_pair_counts.__wrapped__
+    assert interpreted(np.int64(n), np.array([1])) == arithmetic._sum_of_pair_counts(n, np.array([1]))
+
+
+@given(st.integers(1, 10**16), st.integers(10**6, 2 * 10**8), st.integers(0, 10**5), st.integers(1, 10**5))
+def test_the_comparison_of_slopes_is_that_of_whole_numbers(n, far, lx, ly):
+    # The hull's rule, in whole numbers of any size: far^2 ly >= n lx.
+    gap = far * far - n // ly * lx
+    assert (gap >= lx or (gap >= 0 and gap * ly >= n % ly * lx)) == (far * far * ly >= n * lx)
 
 
 def test_squarefree_integers():

@@ -17,7 +17,7 @@ from kexue.validation import check_integer
 __all__ = ["LARGEST_LIMIT", "count_unit_fraction_pairs"]
 
 LARGEST_LIMIT = 10**16
-"""Largest limit that `count_unit_fraction_pairs` takes: beyond, products pass 64 bits."""
+"""Largest limit that `count_unit_fraction_pairs` takes: for ten times as much it would need four times the memory."""
 
 _DIRECT = 1000  # up to this limit everything is summed one by one
 _SEGMENT = 1 << 21  # integers that are sieved at a time
@@ -256,11 +256,12 @@ def _sum_of_pair_counts(limit: int, divisors: NDArray[np.int64]) -> int:
                     stack[depth, 0], stack[depth, 1] = lx, ly
                     depth += 1
                 else:
-                    # From here on the curve is flatter than this step. The products may pass 64 bits; then their
-                    # difference, taken modulo 2^64, still has the right sign wherever rounding could hide it.
-                    far = float(x + mx) * float(x + mx) * float(ly) - float(n) * float(lx)
-                    if far > 0 if abs(far) >= 1e18 else (x + mx) * (x + mx) * ly - n * lx >= 0:
-                        break
+                    if ly > 0:
+                        # From here on the curve is flatter than this step if (x + mx)^2 ly >= n lx. Divided by ly, with
+                        # what is left over compared apart, no product passes 64 bits.
+                        gap = (x + mx) * (x + mx) - n // ly * lx
+                        if gap >= lx or (gap >= 0 and gap * ly >= n % ly * lx):
+                            break
                     rx, ry = mx, my
     return int(total)
 

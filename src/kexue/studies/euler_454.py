@@ -326,5 +326,5 @@ def growth_figure(decades: list[int], counts: list[int], seconds: list[float], d
     right.axhline(GROWTH, color=INK, linewidth=1, linestyle="--", label="3 log 2 / π²")
     right.plot(limits, ratios, "o-", color=COLORS[0], markersize=4, label="solutions over L log L")
     right.set(xscale="log", xlabel="L", ylim=(min(ratios) - 0.01, GROWTH + 0.01))
-    right.legend(fontsize=8, loc="center right")
+    right.legend(fontsize=8, loc="lower right")
     return figure
