@@ -60,7 +60,7 @@ def count_unit_fraction_pairs(limit: int, *, n_threads: int = 1, method: str = "
 
     Notes
     -----
-    Memory grows as L^{0.585}: 3 MB for 10^12, 190 MB for 10^15.
+    Memory grows as L^{0.585}: at its peak 10 MB for 10^12, 0.4 GB for 10^15, and 1.4 GB for 10^16.
 
     References
     ----------

@@ -1,5 +1,4 @@
-"""Project Euler 454: how many pairs of unit fractions there are, how their number grows, and how long counting "
-"takes."""
+"""Project Euler 454: how many pairs of unit fractions there are, how their number grows, and how long it takes."""
 
 from __future__ import annotations
 
