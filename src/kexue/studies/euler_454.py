@@ -84,7 +84,7 @@ def read_limit(text: str) -> int:
     ValueError
         If it is none of these, or too large.
     """
-    plain = re.fullmatch(r"\d{1,3}(?:[_,]\d{3})*|\d+", text.strip())
+    plain = re.fullmatch(r"\d{1,3}(?:[_,]\d{3}){0,9}|\d{1,30}", text.strip())
     power = re.fullmatch(r"(\d{1,5})\s*(?:\^|\*\*)\s*(\d{1,3})|(\d{1,5})[eE]\+?(\d{1,3})", text.strip())
     if plain:
         limit = int(re.sub("[_,]", "", plain[0]))

@@ -379,19 +379,20 @@ def descents(config: Config, record: Record) -> None:
         note=note,
     )
     text = {
-        "en": "Up to h = 2/L it does: at h = 1.9/L, number of steps that raise the loss",
-        "zh": "只要 h 小于 2/L 便可以：h = 1.9/L 时，使损失上升的步数",
+        "en": "With any fixed step below 2/L gradient descent does go down: at h = 1.9/L, number of steps that raise "
+        "the loss",
+        "zh": "固定步长小于 2/L 时，梯度下降确实步步下降：h = 1.9/L 时，使损失上升的步数",
     }
     note = {
         "en": "How far the loss ends above the minimum, relative to the start: "
         + ", ".join(
-            f"{factor:g}/L {fmean(float(f['excess'][f'descent-{factor:g}']) for f in results):.1g}"
+            f"{factor:g}/L {fmean(float(f['excess'][f'descent-{factor:g}']) for f in results):.2g}"
             for factor in FACTORS
         )
         + ".",
         "zh": "最终损失高出极小值的量（相对于起点）："
         + "，".join(
-            f"{factor:g}/L {fmean(float(f['excess'][f'descent-{factor:g}']) for f in results):.1g}"
+            f"{factor:g}/L {fmean(float(f['excess'][f'descent-{factor:g}']) for f in results):.2g}"
             for factor in FACTORS
         )
         + "。",

@@ -318,6 +318,7 @@ def compare(config: Config, record: Record, results: list[Any], where: str, scal
     """
     marks = [mark for mark in MARKS if mark <= config.passes]
     methods = [method for method in METHODS if method in results[0]]
+    name = {"en": "Generated counts", "zh": "生成的计数"} if where == "generated" else {"en": where, "zh": where}
     shown = ("em", *methods, "l-bfgs")
     for seed, found in zip(record.seeds, results, strict=True):
         record.curve(f"{where}/em", found["em"], steps=range(config.passes + 1), seed=seed)
@@ -326,9 +327,10 @@ def compare(config: Config, record: Record, results: list[Any], where: str, scal
                 record.metric(f"{where}/{method}/best", _best(found, method, mark), step=mark, seed=seed)
     for mark in marks:
         text = {
-            "en": f"After {mark} passes EM is ahead of every first-order run of the grid: log-likelihood of a word, EM "
-            "less the best of them (nats)",
-            "zh": f"遍历 {mark} 遍后，EM 领先于网格中所有一阶方法：每词对数似然，EM 减去其中最好者（纳特）",
+            "en": f"{name['en']}: after {mark} passes EM is ahead of every first-order run of the grid: "
+            "log-likelihood of a word, EM less the best of them (nats)",
+            "zh": f"{name['zh']}：遍历 {mark} 遍后，EM 领先于网格中所有一阶方法：每词对数似然，EM 减去其中最好者（纳"
+            "特）",
         }
         ahead = [_best(found, "em", mark) - max(_best(found, one, mark) for one in methods) for found in results]
         means = {one: fmean(_best(found, one, mark) for found in results) for one in shown}
@@ -454,15 +456,17 @@ def texts(config: Config, record: Record, dataset: str, *, with_passes: bool) ->
         rows,
         caption={
             "en": f"{scale['en']}, first seed: the share of each topic in all words, the most frequent category of the "
-            "texts whose largest topic it is, with its part of them, and its most probable words.",
+            "texts whose largest topic it is, with its part of them, and its most telling words (p(w|z) log "
+            "p(w|z)/p(w)).",
             "zh": f"{scale['zh']}，第一个种子：各主题占全部词的比例，以它为最大主题的文本中最常见的类别及其所占比例，"
-            "以及概率最大的词。",
+            "以及最具代表性的词（按 p(w|z) log p(w|z)/p(w) 排序）。",
         },
     )
 
 
 def _topics(config: Config, counts: Any, groups: list[str], seed: int) -> dict[str, Any]:
     import numpy as np
+    from scipy.special import xlogy
     from sklearn.cluster import KMeans
     from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.metrics import normalized_mutual_info_score
@@ -470,10 +474,13 @@ def _topics(config: Config, counts: Any, groups: list[str], seed: int) -> dict[s
     _, model = em_passes(counts, start(counts, config.topics, 1000 + seed), config.passes)
     shares = model.transform(counts)
     largest = shares.argmax(1)
-    lengths = np.asarray(counts.sum(axis=1)).ravel()
+    lengths, frequency = (np.asarray(counts.sum(axis=axis)).ravel() for axis in (1, 0))
+    words = model.components_
+    # What each word contributes to the divergence of the topic from all texts.
+    telling = xlogy(words, words) - xlogy(words, frequency / frequency.sum())
     found: dict[str, Any] = {
         "size": lengths @ shares / lengths.sum(),
-        "top": np.argsort(-model.components_, axis=1)[:, :10],
+        "top": np.argsort(-telling, axis=1)[:, :10],
     }
     if groups:
         kinds = np.array(groups)
