@@ -31,7 +31,7 @@ TOPICS = ("股票 基金 银行 投资 收益", "足球 比赛 球队 冠军 进
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Texts of three kinds, which share no word."""
-    folder = tmp_path_factory.mktemp("texts")
+    folder = tmp_path_factory.mktemp("news 新闻")
     rng = np.random.default_rng(0)
     lines = ["，".join(rng.choice(TOPICS[n % 3].split(), 6)) for n in range(90)]
     (folder / "texts.txt").write_text("\n".join(lines), encoding="utf-8")
@@ -53,8 +53,8 @@ def test_it_finishes_with_all_that_it_declares(run):
     figures = [figure.name for figure in run.figures]
     assert figures[:4] == ["surrogates", "descents", "joint", "passes-generated"]
     assert [table.name for table in run.tables][:2] == ["line", "passes-generated"]
-    assert len(figures) == 5  # one more for the texts
-    assert len(run.tables) == 4
+    assert figures[4:] == ["passes-texts-1"]
+    assert [table.name for table in run.tables][2:] == ["passes-texts-1", "topics-texts-1"]
 
 
 def test_everything_is_said_in_both_languages(run, in_both_languages):
@@ -129,6 +129,7 @@ def test_random_states_are_mixtures():
         ({"min_count": 0}, "min_count must be 1 or more, got 0"),
         ({"steps": ()}, r"steps must be positive numbers, got \(\)"),
         ({"rates": (0.1, 0.0)}, "rates must be positive numbers"),
+        ({"texts": ("csldcp", "csldcp")}, "texts must be different data sets"),
     ],
 )
 def test_wrong_fields(fields, message):

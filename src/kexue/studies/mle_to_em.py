@@ -56,6 +56,8 @@ class Config:
             values = getattr(self, name)
             if not values or min(values) <= 0:
                 raise ValueError(f"{name} must be positive numbers, got {values}")
+        if len(set(self.texts)) < len(self.texts):
+            raise ValueError(f"texts must be different data sets, got {self.texts}")
 
 
 PRESETS = {

@@ -275,7 +275,7 @@ def topics(config: Config, record: Record) -> None:
     }
     compare(config, record, results, "generated", scale)
     for nth, dataset in enumerate(config.texts):
-        texts(config, record, dataset, with_passes=nth == 0)
+        texts(config, record, dataset, nth)
 
 
 def _passes(config: Config, counts: Any, methods: tuple[str, ...], seed: int) -> dict[str, Any]:
@@ -404,7 +404,7 @@ def passes_figure(config: Config, found: dict[str, Any]) -> Any:
 # -- Real texts
 
 
-def texts(config: Config, record: Record, dataset: str, *, with_passes: bool) -> None:
+def texts(config: Config, record: Record, dataset: str, nth: int) -> None:
     """What the topics of real texts are, whether they agree with the categories, and EM against Adam.
 
     Parameters
@@ -415,19 +415,20 @@ def texts(config: Config, record: Record, dataset: str, *, with_passes: bool) ->
         Where to write.
     dataset : str
         The texts.
-    with_passes : bool
-        Whether optimisers are run beside EM.
+    nth : int
+        Which of the texts they are; beside the first, numbered 0, optimisers are run as well.
     """
     import numpy as np
 
     counts, words, groups = text_counts(dataset, config.min_count, record.data_dir)
-    name = Path(dataset).name
+    # A folder may be called anything.
+    name = f"texts-{nth + 1}" if Path(dataset).is_dir() else dataset
     length = counts.sum() / counts.shape[0]
     scale = {
         "en": f"{name}, {counts.shape[0]} texts of {length:.1f} words, {len(words)} words, {config.topics} topics",
         "zh": f"{name}，{counts.shape[0]} 篇，平均 {length:.1f} 词，词表 {len(words)}，{config.topics} 个主题",
     }
-    if with_passes:
+    if nth == 0:
         about = "topics of texts, pass by pass"
         results = record.for_each_seed(f"passes-{name}", _passes, config, counts, ("adam",), about=about)
         compare(config, record, results, name, scale)
