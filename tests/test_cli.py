@@ -542,6 +542,7 @@ def test_titles_do_not_crash_a_small_code_page(tmp_path, environment):
     seen, out, err = probe(calls, cwd=tmp_path, **environment)
     assert [code for code, _ in seen] == [0] * len(LIGHT) + [2, 2, 2]
     assert b"Traceback" not in err
+    assert b"\t+7\t" in out, "verdicts are told apart without their marks"
     for text in (out, err):
         assert b"\x1b" not in text
         assert b"\r" not in text.replace(os.linesep.encode("ascii"), b"\n")
@@ -558,6 +559,9 @@ def test_importing_the_package_loads_next_to_nothing():
 
 
 def test_rooms_are_attributes_of_the_package():
+    folder = Path(kexue.__file__).parent
+    rooms = {path.parent.name for path in folder.glob("*/__init__.py")} - {"commands"} | {"arithmetic"}
+    assert rooms <= set(dir(kexue))
     code = "import kexue; print(kexue.studies.built()[0], 'studies' in dir(kexue)); kexue.studeis"
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8")
     assert outcome.stdout == "maxent True\n"

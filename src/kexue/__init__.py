@@ -10,8 +10,8 @@ __all__ = ["__version__"]
 __version__ = "0.1.0.dev0"
 
 _ROOMS = frozenset(
-    "attention data decoding estimators generative interpret language metrics nn optim plots probability report runs"
-    " studies training words".split()
+    "arithmetic attention data decoding estimators generative interpret language metrics nn optim plots probability"
+    " relaxation report runs studies training words".split()
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import importlib
 import os
@@ -457,7 +458,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    _speak_utf8()
+    _speak_any_code_page()
     try:
         with _plain_warnings():
             code = _dispatch(words)
@@ -500,9 +501,20 @@ def _plain_warnings() -> Iterator[None]:
         yield
 
 
-def _speak_utf8() -> None:
+# What a code page may lack and a reader must tell apart, the verdicts above all.
+_PLAIN = {"✓": "+", "✗": "x", "–": "-", "−": "-", "≤": "<=", "≥": ">=", "’": "'", "“": '"', "”": '"', "·": "-", "×": "x"}
+
+
+def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_PLAIN.get(letter, "?") for letter in error.object[error.start : error.end]), error.end
+
+
+def _speak_any_code_page() -> None:
     # Titles are Chinese: a console with another code page must not turn them into an error.
+    codecs.register_error("kexue-plain", _in_plain_letters)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None and (getattr(stream, "encoding", "") or "").lower() not in ("utf-8", "utf8"):
-            reconfigure(errors="replace")
+            reconfigure(errors="kexue-plain")
