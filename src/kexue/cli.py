@@ -502,7 +502,7 @@ def _plain_warnings() -> Iterator[None]:
 
 
 # What a code page may lack and a reader must tell apart, the verdicts above all.
-_PLAIN = {"✓": "+", "✗": "x", "–": "-", "−": "-", "≤": "<=", "≥": ">=", "’": "'", "“": '"', "”": '"', "·": "-", "×": "x"}
+_PLAIN = dict(zip("✓✗–−≤≥’“”·×", ["+", "x", "-", "-", "<=", ">=", "'", '"', '"', "-", "x"], strict=True))
 
 
 def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
