@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import shutil
+from functools import cache
 from html import escape
 from pathlib import Path
 from types import ModuleType
@@ -135,14 +136,19 @@ def _room(room: str) -> str:
     lines = []
     for path, place in places.items():
         module = importlib.import_module(place.removesuffix(".__init__"))
+        is_room = path.name == "__init__.py"
         shown = _shown_names(module)
-        if not shown and path.name != "__init__.py":
+        if not shown and not is_room:
             continue
         name = module.__name__
-        if path.name != "__init__.py" and len(paths) > 1:
-            lines += [f"## {name.removeprefix('kexue.')}", ""]
+        if len(paths) > 1:
+            lines += [f"## {name if is_room else name.removeprefix('kexue.')}", ""]
         lines += ["```{eval-rst}", f".. py:module:: {name}", "```", ""]
-        lines += [(module.__doc__ or "").replace("``", "`"), "", "```{eval-rst}"]
+        lines += [(module.__doc__ or "").replace("``", "`"), ""]
+        if is_room and module.__all__ and not shown:
+            links = (f"{{py:obj}}`{one} <{_home(getattr(module, one))}.{one}>`" for one in module.__all__)
+            lines += [f"From here one imports {', '.join(links)}.", ""]
+        lines += ["```{eval-rst}"]
         for one in shown:
             kind = "autoclass" if isinstance(getattr(module, one), type) else "autofunction"
             lines.append(f".. {kind}:: {name}.{one}")
@@ -152,21 +158,21 @@ def _room(room: str) -> str:
 
 def _shown_names(module: ModuleType) -> list[str]:
     """The public names that the module defines, but for those that the catalogue knows from another module."""
-    places = {id(_part(place)): place.rpartition(".")[0] for place in _parts()}
-    return [
-        name
-        for name in module.__all__
-        if places.get(id(getattr(module, name)), getattr(getattr(module, name), "__module__", None)) == module.__name__
-    ]
+    return [name for name in module.__all__ if _home(getattr(module, name)) == module.__name__]
 
 
-def _parts() -> set[str]:
-    return {part for article in load_catalogue().articles for part in article.parts if is_built(part)}
+def _home(value: object) -> str:
+    """The module under whose name a public object is shown."""
+    return _homes().get(id(value)) or getattr(value, "__module__", None) or ""
 
 
-def _part(place: str) -> object:
-    module, _, name = place.rpartition(".")
-    return getattr(importlib.import_module(module), name)
+@cache
+def _homes() -> dict[int, str]:
+    homes = {}
+    for part in (part for article in load_catalogue().articles for part in article.parts if is_built(part)):
+        module, _, name = part.rpartition(".")
+        homes[id(getattr(importlib.import_module(module), name))] = module
+    return homes
 
 
 def _add_verdicts(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
