@@ -7,7 +7,7 @@ from types import ModuleType
 
 __all__ = ["__version__"]
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 _ROOMS = frozenset(
     "arithmetic attention data decoding estimators generative interpret language metrics nn optim plots probability"

@@ -454,7 +454,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Examples
     --------
     >>> main(["--version"])
-    0.1.0.dev0
+    0.1.0
     0
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
