@@ -48,7 +48,7 @@ OK, FAILED, WRONG_WORDS, NOT_REPRODUCED, INTERRUPTED = 0, 1, 2, 3, 130
 
 @dataclass(frozen=True)
 class List:
-    """Every study: name, archive id, article, shipped verdicts, time of quick, your last result."""
+    """Every study: name, archive id, article, verdicts on the claims of articles and papers, time of quick, last result."""
 
     out: Path = Path("runs")
     """Folder of your runs."""
@@ -115,6 +115,8 @@ class Report:
         found = _whole_runs(self.runs)
         if self.ship:
             _ship(found)
+        if not found and self.runs != Path("runs"):
+            print(f"kexue: no run in {plain(str(self.runs))}: the pages show the shipped verdicts", file=sys.stderr)
         print(build_gallery(self.out, found, read_shipped(VERDICTS), built=built()))
         return OK
 

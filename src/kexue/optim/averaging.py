@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, Self, get_args
@@ -142,6 +143,11 @@ class EMA(Handle[nn.Module | None]):
     >>> with ema.average():
     ...     model.weight.item()  # 1/4 of 0, 1/4 of 1, 1/2 of 2
     1.25
+    >>> ema
+    <EMA decay=0.5 of 1 parameters, 2 updates, attached>
+    >>> saved = ema.averaged_state_dict()  # for a model; what goes on averaging saves ema.state_dict()
+    >>> saved["weight"].item()
+    1.25
     >>> model.weight.item()
     2.0
     >>> ema.remove()
@@ -185,6 +191,10 @@ class EMA(Handle[nn.Module | None]):
         self._averages: dict[str, Tensor] = {}
         with torch.no_grad():
             self._adopt(self._trained())
+
+    def __repr__(self) -> str:
+        attached = "not attached" if self._undo is None else "attached"
+        return f"<EMA decay={self.decay} of {len(self._parameters)} parameters, {self._step} updates, {attached}>"
 
     @torch.no_grad()
     def update(self) -> None:
@@ -273,7 +283,18 @@ class EMA(Handle[nn.Module | None]):
         ------
         RuntimeError
             If the model holds the averaged weights already.
+
+        Warns
+        -----
+        UserWarning
+            If nothing has been averaged yet, although the weights have changed.
         """
+        if self._step == 0 and self._moved():
+            warnings.warn(
+                "there is no update yet, so the averages are the initial weights: attach it to the optimiser, or call "
+                "update() after each step",
+                stacklevel=3,
+            )
         self.copy_to()
         try:
             yield self.model
@@ -368,7 +389,8 @@ class EMA(Handle[nn.Module | None]):
         # A parameter that was unfrozen in the meantime has an average there, and none here yet.
         known = expected | self._parameters.keys()
         if missing := sorted(expected - state_dict.keys()):
-            raise ValueError(f"state_dict must hold the averages of these parameters, it lacks {_some(missing)}")
+            hint = ": what averaged_state_dict() gives goes into a model" if _STEP in missing else ""
+            raise ValueError(f"state_dict must hold the averages of these parameters, it lacks {_some(missing)}{hint}")
         if unexpected := sorted(state_dict.keys() - known):
             raise ValueError(f"state_dict must hold the averages of these parameters, not {_some(unexpected)}")
         current = self._parameters | self._trained()
@@ -414,6 +436,15 @@ class EMA(Handle[nn.Module | None]):
                 value = source.to(device=value.device, dtype=value.dtype, copy=True)
             result[name] = value
         return result
+
+    def _moved(self) -> bool:
+        """Whether any weight is no longer what it was when the averages began; at their start these are the same."""
+        trained, corrected = self._trained(), self._corrected()
+        return any(
+            not torch.equal(_local(corrected[name]).to(_local(weight)), _local(weight.detach()))
+            for name, weight in trained.items()
+            if name in corrected
+        )
 
     def _trained(self) -> dict[str, Tensor]:
         """What is averaged, as it is now: trained parameters, those with an average, and buffers."""

@@ -33,7 +33,7 @@ _SPARE = 4  # candidates beyond k that a rounded search keeps for the exact rank
 def knn_entropy(
     z: Tensor, k: int = 3, *, norm: float = 2, constant: bool = True, eps: float = 0.0, validate: bool | None = None
 ) -> Tensor:
-    r"""Differential entropy of samples, in nats, differentiable in the samples.
+    r"""Differential entropy of samples, in nats, differentiable in the samples; of an array see `knn_entropy_numpy`.
 
     .. math:: \hat H = \psi(n) - \psi(k) + \log B_d + \frac{d}{n} \sum_i \log \varepsilon_k(i)
 
@@ -98,9 +98,12 @@ def knn_entropy(
 
     from kexue.probability.neighbours import kth_neighbours
 
+    if not isinstance(z, torch.Tensor):
+        raise TypeError(f"z must be a floating-point tensor, got {type(z).__name__}: arrays are for knn_entropy_numpy")
     check_floating(z, "z")
     if z.ndim < 2 or z.shape[-1] < 1:
-        raise ValueError(f"z must have shape (*batch, n, d) with d >= 1, got {tuple(z.shape)}")
+        hint = ": samples of one number are z[:, None]" if z.ndim == 1 else ""
+        raise ValueError(f"z must have shape (*batch, n, d) with d >= 1, got {tuple(z.shape)}{hint}")
     n, d = z.shape[-2:]
     k, norm = _check_k(k, n), _check_norm(norm)
     if not eps >= 0:

@@ -45,7 +45,8 @@ class TextModels:
     dataset : str
         The text.
     first : bool
-        Whether the article's claims are decided by this text: repetitions on further ones are our own.
+        Whether the article's claims are decided by this text, unless it is that of the standard library, which is no
+        language: repetitions on further ones are our own.
 
     Attributes
     ----------
@@ -62,7 +63,7 @@ class TextModels:
         from kexue.studies.text_stream import text_stream
 
         self.config, self.record, self.name = config, record, text_name(dataset)
-        self._source = "article" if first else "ours"
+        self._source = "article" if first and dataset != "stdlib" else "ours"
         self._stream = text_stream(dataset, record.data_dir)
         if len(self._stream.test) < config.lengths[-1] or len(self._stream.train) < config.lengths[0] * config.batch:
             raise ValueError(

@@ -108,7 +108,7 @@ def brief(name: str, out: Path) -> str:
     Parameters
     ----------
     name : str
-        Name of a study, or slug or archive id of an article.
+        Name of a study or part, or slug or archive id of an article.
     out : Path
         Folder of the user's runs.
 
@@ -120,16 +120,22 @@ def brief(name: str, out: Path) -> str:
     Raises
     ------
     UnknownNameError
-        If there is no such study or article.
+        If there is no such study, article or part.
     """
     catalogue = load_catalogue()
-    try:
-        article = catalogue.article(name)
-        studies = [catalogue.study(study) for study in article.studies]
-        articles = [article]
-    except UnknownNameError:
-        studies = [catalogue.study(name)]
-        articles = [catalogue.article(slug) for slug in studies[0].articles]
+    articles = [
+        article
+        for article in catalogue.articles
+        if name.casefold() in {part.rpartition(".")[2].casefold() for part in article.parts if is_built(part)}
+    ]
+    studies = [catalogue.study(study) for article in articles for study in article.studies]
+    if not articles:
+        try:
+            articles = [catalogue.article(name)]
+            studies = [catalogue.study(study) for study in articles[0].studies]
+        except UnknownNameError:
+            studies = [catalogue.study(name)]
+            articles = [catalogue.article(slug) for slug in studies[0].articles]
     shipped = read_shipped(VERDICTS)
     last = {run.study: run for run in find_runs(out)}
     can_run = built()
@@ -181,6 +187,8 @@ def outcome(run: Run) -> str:
     lines = [f"{run.study} {run.preset}: {run.status} in {run.seconds:.0f} s"]
     lines += _claims(run.claims)
     lines.append(f"verdicts of the article and its papers: {_counts(run.headline)}")
+    if any(claim.indicative for claim in run.claims):
+        lines.append(f"{run.preset} shows, and decides nothing: kexue run {run.study} standard decides")
     lines.append(str(run.directory / "report.html"))
     return "\n".join(lines)
 

@@ -47,7 +47,13 @@ class StudyError(RuntimeError):
 
 
 class StudyRun(Run):
-    """A run that shows itself in a notebook: verdicts and figures."""
+    """A run that shows itself: its verdicts when it is printed, with its figures in a notebook."""
+
+    def __str__(self) -> str:
+        """What it found, a line each."""
+        from kexue.studies.listing import outcome
+
+        return outcome(self)
 
     def _repr_html_(self) -> str:
         from kexue.report.page import run_fragment
