@@ -48,7 +48,7 @@ OK, FAILED, WRONG_WORDS, NOT_REPRODUCED, INTERRUPTED = 0, 1, 2, 3, 130
 
 @dataclass(frozen=True)
 class List:
-    """Every study: name, archive id, article, verdicts on the claims of articles and papers, time of quick, last result."""
+    """Every study: name, archive id, article, verdicts on claims of articles and papers, time of quick, last result."""
 
     out: Path = Path("runs")
     """Folder of your runs."""
