@@ -115,12 +115,13 @@ def test_the_reference_has_every_part_with_its_verdict(site):
     assert verdicts >= len(parts & anchors) > 60
 
 
-def test_the_glossary_points_at_parts(site):
-    named = re.findall(r"{py:\w+}`~?(kexue[.\w]+)`", text_of(DOCS / "glossary.md"))
-    page = text_of(site / "glossary.html")
-    assert len(named) > 30
-    for name in named:
-        assert f'#{name}"' in page or f'#module-{name}"' in page, name
+@pytest.mark.parametrize("name", ["glossary", "guide/model", "zh/model"])
+def test_parts_that_are_named_are_links(site, name):
+    named = re.findall(r"{py:\w+}`[^`]*?(kexue\.[.\w]+)>?`", text_of(DOCS / f"{name}.md"))
+    page = text_of(site / f"{name}.html")
+    assert len(named) > (30 if name == "glossary" else 0)
+    for part in named:
+        assert f'#{part}"' in page or f'#module-{part}"' in page, part
 
 
 def test_the_benchmarks_are_all_there(site):
