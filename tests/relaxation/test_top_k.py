@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from kexue.relaxation import soft_topk
+from kexue.relaxation import soft_topk, subsets
 from kexue.relaxation.subsets import inclusion_probabilities
 from kexue.relaxation.thresholds import sigmoid_threshold
 
@@ -101,6 +101,43 @@ def test_a_spread_row_where_the_recursion_collapses() -> None:
     torch.testing.assert_close(
         inclusion_probabilities(10_000 * z, 3), torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0]), rtol=0, atol=1e-6
     )
+
+
+@pytest.mark.parametrize(("n", "k"), [(9, 1), (9, 8), (40, 3), (40, 20), (1000, 8), (1000, 22)])
+@pytest.mark.parametrize("spread", [0.1, 3.0, 30.0, 1000.0])
+def test_subsets_by_weights_are_subsets_by_logarithms(
+    n: int, k: int, spread: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    z = noise(3, n, spread=spread)
+    z[1, : n // 10] = -math.inf
+    z[2, : k - 1] = 60 * spread  # these are in, and among the others the border is a narrow one
+    z[2, k - 1 :] = noise(n - k + 1)
+    z.requires_grad_()
+    one, other = noise(3, n, seed=1), noise(3, n, seed=2)
+
+    def found() -> list[torch.Tensor]:
+        p = inclusion_probabilities(z, k)
+        slope = torch.autograd.grad((p * one).sum(), z, create_graph=True)[0]
+        return [p, slope, torch.autograd.grad((slope * other).sum(), z)[0]]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subsets, "_convolve_logarithms", None)
+        by_weights = found()
+    monkeypatch.setattr(subsets, "_WIDEST", 0.0)
+    monkeypatch.setattr(subsets, "_convolve", None)
+    for value, expected, tolerance in zip(by_weights, found(), (1e-12, 1e-11, 1e-10), strict=True):
+        assert value.isfinite().all()
+        torch.testing.assert_close(value, expected, rtol=tolerance, atol=tolerance)
+    p = by_weights[0].detach()
+    torch.testing.assert_close(p.sum(-1), torch.full((3,), float(k), dtype=torch.float64), rtol=1e-12, atol=1e-12)
+
+
+def test_subsets_too_large_for_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    z = noise(2, 300, spread=100.0)
+    expected = inclusion_probabilities(z, 150)
+    monkeypatch.setattr(subsets, "_convolve", None)
+    assert torch.equal(inclusion_probabilities(z, 150), expected)
+    torch.testing.assert_close(expected.sum(-1), torch.full((2,), 150.0, dtype=torch.float64))
 
 
 def test_the_iterative_method_leaves_the_interval_and_breaks_the_order() -> None:
