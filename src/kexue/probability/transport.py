@@ -104,8 +104,8 @@ def optimal_transport(
             raise ValueError(f"{name} must have {ndim} dimension{'s'[: ndim - 1]}, got shape {tuple(tensor.shape)}")
     first, second, costs = (z.detach().double().cpu().numpy() for z in (a, b, cost))
     plan, f, g = (torch.from_numpy(z).to(cost) for z in _solved(first, second, costs, method))
-    price = cost * plan if np.isfinite(costs).all() else torch.where(plan > 0, cost * plan, 0.0)
-    value = price.sum() + f @ (a - a.detach()) + g @ (b - b.detach())
+    allowed = cost if costs.max() < np.inf else torch.where(plan > 0, cost, 0.0)
+    value = allowed.flatten() @ plan.flatten() + f @ (a - a.detach()) + g @ (b - b.detach())
     return Transport(plan, value, f, g)
 
 
@@ -130,8 +130,8 @@ def _solved(
 
 def _by_network_simplex(a: np.ndarray, b: np.ndarray, cost: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     ot = require("ot", "torch", "transport by the network simplex")
-    forbidden = np.isinf(cost)
-    if forbidden.any():
+    forbidden = np.isinf(cost) if cost.max() == np.inf else None
+    if forbidden is not None:
         # Dearer than any way round over allowed pairs, so that it is used only where there is none.
         allowed = cost[~forbidden]
         spread = allowed.max() - allowed.min() if allowed.size else 0.0
@@ -139,9 +139,10 @@ def _by_network_simplex(a: np.ndarray, b: np.ndarray, cost: np.ndarray) -> tuple
     plan, log = ot.emd(a, b, cost, numItermax=10**8, log=True, center_dual=False, check_marginals=False)
     if log["warning"] is not None:
         raise RuntimeError(f"the network simplex stopped early: {log['warning']}")
-    if plan[forbidden].sum() > 1e-9 * a.sum():
-        raise ValueError("cost must leave a plan, got infinite costs that every plan meets")
-    plan[forbidden] = 0.0
+    if forbidden is not None:
+        if plan[forbidden].sum() > 1e-9 * a.sum():
+            raise ValueError("cost must leave a plan, got infinite costs that every plan meets")
+        plan[forbidden] = 0.0
     return plan, log["u"], log["v"]
 
 

@@ -55,8 +55,8 @@ def inclusion_probabilities(z: Tensor, k: int) -> Tensor:
     first_out = torch.where(largest[..., -1:] > -math.inf, largest[..., -1:], largest[..., k - 1 : k])
     border = torch.where(largest[..., k - 1 : k] > -math.inf, (largest[..., k - 1 : k] + first_out) / 2, 0.0)
     z = torch.where(z > -math.inf, (z - border).clamp(-_FAR, _FAR), -math.inf)
-    # With the product of the k largest weights made 1, that of fewer is at most e^(k FAR / 4), and e_k at most "n over k",
-    # which is less than (e n / k)^k; its third power occurs in second derivatives.
+    # With the product of the k largest weights made 1, that of fewer is at most e^(k FAR / 4). And e_k is at most the
+    # number of sets, which is less than (e n / k)^k; its third power occurs in second derivatives.
     if z.device.type != "mps" and k * (_FAR / 4 + 3 + 3 * math.log(n / k)) <= _WIDEST:
         high = (largest[..., :k] - border).clamp(0, _FAR)
         weights = (z.double() - high.double().mean(-1, keepdim=True)).exp()
