@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kexue.extras import require
 
@@ -78,8 +78,8 @@ def check_weights(a: Tensor, b: Tensor, names: tuple[str, str], *, equal: bool =
     if not should_check_values(a, validate):
         return
     if a.ndim == b.ndim == 1:  # one pair takes a few operations, and only what is refused the many below
-        lowest = [float(weights.detach().amin()) for weights in (a, b)]
-        totals = [float(promote_half(weights.detach()).sum()) for weights in (a, b)]
+        held = [_held(weights) for weights in (a, b)]
+        lowest, totals = [float(values.min()) for values in held], [float(values.sum()) for values in held]
         close = not equal or abs(totals[0] - totals[1]) <= UNEQUAL[a.itemsize] * max(totals)
         if close and all(x >= 0 for x in lowest) and all(0 < x < math.inf for x in totals):
             return
@@ -144,10 +144,15 @@ def check_cost(cost: Tensor, a: Tensor, b: Tensor, *, validate: bool | None) -> 
             f"cost must have shape (..., {a.shape[-1]}, {b.shape[-1]}) for weights of shapes {tuple(a.shape)} and "
             f"{tuple(b.shape)}, got {tuple(cost.shape)}"
         )
-    if should_check_values(cost, validate):
-        values = cost.detach()
-        if values.numel() and not values.amin() > -torch.inf:
-            raise ValueError("cost must not be nan and not minus infinity")
+    if should_check_values(cost, validate) and cost.numel() and not _held(cost).min() > -math.inf:
+        raise ValueError("cost must not be nan and not minus infinity")
+
+
+def _held(tensor: Tensor) -> Any:
+    """The numbers in a tensor, as an array if they can be one, of which a few are looked at in less time."""
+    values = tensor.detach()
+    plain = values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64)
+    return values.numpy() if plain else promote_half(values)
 
 
 def check_exponent(p: float) -> None:

@@ -103,9 +103,12 @@ def optimal_transport(
         if tensor.ndim != ndim:
             raise ValueError(f"{name} must have {ndim} dimension{'s'[: ndim - 1]}, got shape {tuple(tensor.shape)}")
     first, second, costs = (z.detach().double().cpu().numpy() for z in (a, b, cost))
-    plan, f, g = (torch.from_numpy(z).to(cost) for z in _solved(first, second, costs, method))
-    allowed = cost if costs.max() < np.inf else torch.where(plan > 0, cost, 0.0)
-    value = allowed.flatten() @ plan.flatten() + f @ (a - a.detach()) + g @ (b - b.detach())
+    solution = _solved(first, second, costs, method)
+    price = np.vdot(solution[0], costs if costs.max() < np.inf else np.where(solution[0] > 0, costs, 0.0))
+    plan, f, g, value = (torch.from_numpy(z).to(cost) for z in (*solution, np.asarray(price)))
+    for argument, slope in ((cost, plan), (a, f), (b, g)):
+        if argument.requires_grad:  # a zero that has the gradient; an infinite cost has none
+            value = value + (slope * (argument - argument.detach()).nan_to_num()).sum()
     return Transport(plan, value, f, g)
 
 
@@ -113,17 +116,17 @@ def _solved(
     a: np.ndarray, b: np.ndarray, cost: np.ndarray, method: str | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Plan and potentials in float64."""
-    b = b * (a.sum() / b.sum())
     if method is None:
         method = "simplex" if importlib.util.find_spec("ot") or cost.size > MOST_PAIRS else "highs"
     plan, f, g = (_by_network_simplex if method == "simplex" else _by_highs)(a, b, cost)
     # Of the best f for g, every pair is feasible; points without weight have no word in the solver's potentials.
-    there, free = b > 0, b == 0
-    f = (cost - g)[:, there].min(1) if free.any() else (cost - g).min(1)
+    there = b > 0
+    everywhere = there.all()
+    f = (cost - g).min(1) if everywhere else (cost - g)[:, there].min(1)
     f[~np.isfinite(f)] = 0.0
-    if free.any():
+    if not everywhere:
         g = g.copy()
-        g[free] = (cost[:, free] - f[:, None]).min(0)
+        g[~there] = (cost[:, ~there] - f[:, None]).min(0)
         g[~np.isfinite(g)] = 0.0
     return plan, f, g
 
@@ -151,6 +154,7 @@ def _by_highs(a: np.ndarray, b: np.ndarray, cost: np.ndarray) -> tuple[np.ndarra
     from scipy.sparse import csr_array
 
     n, m = cost.shape
+    b = b * (a.sum() / b.sum())
     row, column = np.nonzero(np.isfinite(cost) & (a > 0)[:, None] & (b > 0))
     if not len(row):
         raise ValueError("cost must leave a plan, got infinite costs that every plan meets")
