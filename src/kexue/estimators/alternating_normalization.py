@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +15,17 @@ from sklearn.utils import get_tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_feature_names, _check_y, check_is_fitted, validate_data
 
-from kexue.validation import check_floating, check_integer, promote_half, should_check_values
+from kexue.estimators.class_probabilities import (
+    cast,
+    check_prior,
+    check_rows,
+    floats,
+    log,
+    namespace,
+    normalize,
+    precise,
+)
+from kexue.validation import check_integer, promote_half
 
 __all__ = ["AlternatingNormalization", "alternating_normalization", "topk_uncertainty"]
 
@@ -74,15 +83,15 @@ def topk_uncertainty(
     >>> topk_uncertainty(np.array([[1.0, 0.0, 0.0, 0.0], [0.3, 0.3, 0.3, 0.1]]))
     array([0., 1.])
     """
-    probs = _floats(probs)
+    probs = floats(probs)
     if not -probs.ndim <= dim < probs.ndim:
         raise IndexError(f"dim must name a dimension of probs with shape {tuple(probs.shape)}, got {dim}")
     if entropy not in ("renormalized", "paper"):
         raise ValueError(f"entropy must be 'renormalized' or 'paper', got {entropy!r}")
-    xp = _namespace(probs)
+    xp = namespace(probs)
     p = np.moveaxis(probs, dim, -1) if xp is np else probs.movedim(dim, -1)
     k = _check_k(k, p.shape[-1])
-    _check_rows(p, "probs", validate)
+    check_rows(p, "probs", validate)
     if xp is not np:
         values: Any = _entropy(promote_half(p).topk(k, dim=-1).values, p.shape[-1], entropy)
         return values.to(p.dtype)
@@ -175,7 +184,7 @@ def alternating_normalization(
     array([[0.05 , 0.95 ],
            [0.725, 0.275]])
     """
-    probs = _floats(probs)
+    probs = floats(probs)
     if probs.ndim != 2:
         raise ValueError(f"probs must have shape (n_samples, n_classes), got {tuple(probs.shape)}")
     if mode not in ("per_sample", "batch", "joint"):
@@ -184,27 +193,27 @@ def alternating_normalization(
         raise ValueError("mode='joint' replaces every row: it takes no reference")
     k = _check_k(k, probs.shape[1])
     n_iter = _check_steps(threshold, alpha, n_iter)
-    _check_rows(probs, "probs", validate)
-    prior = _check_prior(prior, probs, validate)
+    check_rows(probs, "probs", validate)
+    prior = check_prior(prior, probs, validate)
     if reference is not None:
-        reference = _floats(reference)
-        if _namespace(reference) is not _namespace(probs):
+        reference = floats(reference)
+        if namespace(reference) is not namespace(probs):
             raise TypeError("probs and reference must both be tensors, or neither")
         if reference.ndim != 2 or reference.shape[1] != probs.shape[1]:
             raise ValueError(f"reference must have shape (n_reference, {probs.shape[1]}), got {tuple(reference.shape)}")
-        _check_rows(reference, "reference", validate)
+        check_rows(reference, "reference", validate)
     if mode == "joint":
-        return _cast(_fit_proportions(_precise(probs), prior, alpha, n_iter), probs)
+        return cast(_fit_proportions(precise(probs), prior, alpha, n_iter), probs)
     uncertain = topk_uncertainty(probs, k, validate=False) >= threshold
     result = probs.copy() if isinstance(probs, np.ndarray) else probs.clone()
     if not uncertain.any():
         return result
-    rows = _precise(probs[~uncertain] if reference is None else reference)
+    rows = precise(probs[~uncertain] if reference is None else reference)
     if not len(rows):
         rows = _ideal_rows(rows)
     if mode == "batch":
-        stacked = _namespace(rows).concatenate([rows, _precise(probs[uncertain])])
-        result[uncertain] = _cast(_fit_proportions(stacked, prior, alpha, n_iter)[len(rows) :], probs)
+        stacked = namespace(rows).concatenate([rows, precise(probs[uncertain])])
+        result[uncertain] = cast(_fit_proportions(stacked, prior, alpha, n_iter)[len(rows) :], probs)
     else:
         _correct(result, uncertain, prior, rows, (rows**alpha).sum(0), alpha, n_iter)
     return result
@@ -336,9 +345,9 @@ class AlternatingNormalization(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         counts = np.array([seen.get(label, 0) for label in self.classes_.tolist()])
         empty = np.empty((0, len(self.classes_)))
         prior = counts / counts.sum() if self.prior is None or isinstance(self.prior, str) else self.prior
-        self.prior_ = _check_prior(prior, empty, None)
+        self.prior_ = check_prior(prior, empty, None)
         if self.reference == "fit":
-            probs = _precise(_floats(self._training_predictions(X, y, int(counts.min()), fit_params)))
+            probs = precise(floats(self._training_predictions(X, y, int(counts.min()), fit_params)))
             rows = probs[topk_uncertainty(probs, min(self.k, probs.shape[1])) < self.threshold]
             if not len(rows):
                 rows = _ideal_rows(rows)
@@ -361,7 +370,7 @@ class AlternatingNormalization(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         """
         check_is_fitted(self)
         _check_feature_names(self, X, reset=False)
-        probs = _floats(self.estimator_.predict_proba(X))
+        probs = floats(self.estimator_.predict_proba(X))
         k = min(self.k, probs.shape[1])
         if self.reference == "batch":
             corrected: NDArray[Any] = alternating_normalization(
@@ -409,20 +418,20 @@ class AlternatingNormalization(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
 
 def _correct(result: Any, uncertain: Any, prior: Any, rows: Any, mass: Any, alpha: float, n_iter: int) -> None:
     """Write the corrected uncertain rows into the result, in blocks; one iteration needs but the mass of the rows."""
-    xp = _namespace(result)
+    xp = namespace(result)
     if logs := rows is not None and _needs_logs(rows, alpha, n_iter):
-        rows = _log(rows)
-        mass, log_prior = _logsumexp(alpha * rows, 0), _log(prior)
+        rows = log(rows)
+        mass, log_prior = _logsumexp(alpha * rows, 0), log(prior)
     width = result.shape[1] * (len(rows) if logs and n_iter > 1 else 1) + (len(rows) if n_iter > 1 else 0)
     indices = xp.nonzero(uncertain)[0] if xp is np else uncertain.nonzero()[:, 0]
     for block in _blocks(len(indices), width, _BUSY if xp is not np or n_iter > 1 else _CACHED):
-        given = _precise(result[indices[block]])
+        given = precise(result[indices[block]])
         if logs:
-            corrected = xp.exp(_iterate_in_logs(_log(given), rows, mass, log_prior, alpha, n_iter))
-            corrected = _normalize(corrected, given)
+            corrected = xp.exp(_iterate_in_logs(log(given), rows, mass, log_prior, alpha, n_iter))
+            corrected = normalize(corrected, given)
         else:
             corrected = _iterate(given, rows, mass, prior, alpha, n_iter)
-        result[indices[block]] = _cast(corrected, result)
+        result[indices[block]] = cast(corrected, result)
 
 
 def _iterate(b: Any, rows: Any, mass: Any, prior: Any, alpha: float, n_iter: int) -> Any:
@@ -431,7 +440,7 @@ def _iterate(b: Any, rows: Any, mass: Any, prior: Any, alpha: float, n_iter: int
     After t iterations row i of the reference is rows_i^(alpha^t) g / r_i, where g depends on b alone, and r_i
     normalises. ``mass`` is the sum over i in the first iteration, in which r is 1.
     """
-    xp, power = _namespace(b), 1.0
+    xp, power = namespace(b), 1.0
     g = xp.ones_like(b)
     for step in range(n_iter):
         if step:
@@ -445,7 +454,7 @@ def _iterate(b: Any, rows: Any, mass: Any, prior: Any, alpha: float, n_iter: int
         total = g * mass + raised_b
         present = total > 0
         weight = xp.where(present, prior / xp.where(present, total, 1.0), 0.0)
-        b = _normalize(raised_b * weight, b)
+        b = normalize(raised_b * weight, b)
         g = g * weight
         largest = xp.amax(g, -1, keepdims=True) if xp is np else g.amax(-1, keepdim=True)
         g = g / xp.where(largest > 0, largest, 1.0)  # it counts up to a factor
@@ -454,7 +463,7 @@ def _iterate(b: Any, rows: Any, mass: Any, prior: Any, alpha: float, n_iter: int
 
 def _iterate_in_logs(b: Any, rows: Any, mass: Any, prior: Any, alpha: float, n_iter: int) -> Any:
     """The same with logarithms of everything, for high powers."""
-    xp, power = _namespace(b), 1.0
+    xp, power = namespace(b), 1.0
     g = xp.zeros_like(b)
     for step in range(n_iter):
         if step:
@@ -472,43 +481,30 @@ def _iterate_in_logs(b: Any, rows: Any, mass: Any, prior: Any, alpha: float, n_i
 def _fit_proportions(y: Any, prior: Any, alpha: float, n_iter: int) -> Any:
     """Alternate powers, column means equal to the prior, and row sums equal to one, on all rows together."""
     if _needs_logs(y, alpha, n_iter):
-        logs, log_prior = _log(y), _log(prior)
+        logs, log_prior = log(y), log(prior)
         for _ in range(n_iter):
             logs = alpha * logs
             logs = logs + (log_prior - _finite(_logsumexp(logs, 0)))
             logs = logs - _finite(_logsumexp(logs, -1))[:, None]
-        return _normalize(_namespace(y).exp(logs), y)
-    xp = _namespace(y)
+        return normalize(namespace(y).exp(logs), y)
+    xp = namespace(y)
     for _ in range(n_iter):
         raised = y**alpha
         mass = raised.sum(0)
         weight = xp.where(mass > 0, prior / xp.where(mass > 0, mass, 1.0), 0.0)
-        y = _normalize(raised * weight, y)
+        y = normalize(raised * weight, y)
     return y
-
-
-def _normalize(rows: Any, otherwise: Any) -> Any:
-    """Rows that sum to one; where nothing is left of one, the row it came from."""
-    xp = _namespace(rows)
-    total = rows.sum(-1)[..., None]
-    return xp.where(total > 0, rows / xp.where(total > 0, total, 1.0), otherwise)
-
-
-def _log(array: Any) -> Any:
-    """Logarithms, minus infinity at zero with the gradient 0 that a power above 1 has there."""
-    xp = _namespace(array)
-    return xp.where(array > 0, xp.log(xp.where(array > 0, array, 1.0)), -math.inf)
 
 
 def _logsumexp(array: Any, dim: int) -> Any:
     """Minus infinity, with gradient 0, for nothing but zeros: the function of torch has nan there."""
     top = _finite(array.max(dim) if isinstance(array, np.ndarray) else array.detach().amax(dim))
     shifted = array - (top[None] if dim == 0 else top[:, None] if dim == 1 else top[..., None])
-    return _log(_namespace(array).exp(shifted).sum(dim)) + top
+    return log(namespace(array).exp(shifted).sum(dim)) + top
 
 
 def _finite(array: Any) -> Any:
-    return _namespace(array).where(array > -math.inf, array, 0.0)
+    return namespace(array).where(array > -math.inf, array, 0.0)
 
 
 def _needs_logs(rows: Any, alpha: float, n_iter: int) -> bool:
@@ -520,7 +516,7 @@ def _needs_logs(rows: Any, alpha: float, n_iter: int) -> bool:
 
 
 def _entropy(top: Any, n_classes: int, kind: str) -> Any:
-    xp = _namespace(top)
+    xp = namespace(top)
     if kind == "renormalized":
         total = top.sum(-1)[..., None]
         top = top / xp.where(total > 0, total, 1.0)
@@ -546,32 +542,6 @@ def _blocks(length: int, width: int, size: int) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, length, step))
 
 
-def _namespace(array: Any) -> Any:
-    """Numpy, or torch for a tensor, which whoever made the tensor has imported."""
-    return np if isinstance(array, np.ndarray) else sys.modules["torch"]
-
-
-def _floats(array: Any) -> Any:
-    """A floating-point array, or the tensor itself."""
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(array, torch.Tensor):
-        check_floating(array, "probs")
-        return array
-    array = np.asarray(array)
-    return array if array.dtype.kind == "f" else array.astype(np.float64)
-
-
-def _precise(array: Any) -> Any:
-    """In float64, or in float32 on a device that has no more."""
-    if isinstance(array, np.ndarray):
-        return array.astype(np.float64, copy=False)
-    return promote_half(array) if array.device.type == "mps" else array.double()
-
-
-def _cast(array: Any, like: Any) -> Any:
-    return array.astype(like.dtype, copy=False) if isinstance(array, np.ndarray) else array.to(like.dtype)
-
-
 def _check_k(k: int, n_classes: int) -> int:
     if n_classes < 2:
         raise ValueError(f"probs must have 2 classes or more, got {n_classes}")
@@ -587,41 +557,3 @@ def _check_steps(threshold: float, alpha: float, n_iter: int) -> int:
     if not 0 < alpha < math.inf:
         raise ValueError(f"alpha must be a positive number, got {alpha!r}")
     return check_integer(n_iter, "n_iter")
-
-
-def _check_rows(rows: Any, name: str, validate: bool | None) -> None:
-    """Refuse rows that are no probabilities; roundings of half precision, or of a softmax, are let through."""
-    if not (should_check_values(rows, validate) if not isinstance(rows, np.ndarray) else validate is not False):
-        return
-    tolerance = 1e-3 if rows.dtype.itemsize >= 4 else 1e-2
-    if 0 in rows.shape:
-        return
-    if not isinstance(rows, np.ndarray):
-        rows = promote_half(rows.detach())
-    elif rows.dtype.itemsize < 4:
-        rows = rows.astype(np.float32)
-    smallest = float(rows.min())
-    if not smallest >= 0:  # said this way round, nan is refused as well
-        raise ValueError(f"{name} must hold probabilities, not negative and not nan, got {smallest}")
-    total = rows.sum(-1).reshape(-1)
-    worst = float(total[abs(total - 1.0).argmax()])
-    if not abs(worst - 1.0) <= tolerance:
-        raise ValueError(f"{name} must have rows that sum to 1 (within {tolerance:g}), got a sum of {worst}")
-
-
-def _check_prior(prior: Any, probs: Any, validate: bool | None) -> Any:
-    """The prior as precise numbers that sum to one, beside the predictions."""
-    if isinstance(probs, np.ndarray):
-        prior = np.asarray(prior, dtype=np.float64)
-    else:
-        prior = sys.modules["torch"].as_tensor(prior, device=probs.device)
-        prior = _precise(prior)
-    if tuple(prior.shape) != (probs.shape[1],):
-        raise ValueError(f"prior must have shape ({probs.shape[1]},), one for each class, got {tuple(prior.shape)}")
-    values = prior if isinstance(prior, np.ndarray) else prior.detach()
-    if should_check_values(prior, validate) if not isinstance(prior, np.ndarray) else validate is not False:
-        if not (values >= 0).all():
-            raise ValueError(f"prior must not be negative, and not nan, got {float(values.min())}")
-        if not abs(float(values.sum()) - 1.0) <= 1e-3:
-            raise ValueError(f"prior must sum to 1 (within 0.001), got a sum of {float(values.sum())}")
-    return prior / prior.sum()

@@ -13,9 +13,7 @@ from kexue.studies.can_corrections import (
     accuracy,
     beside,
     confidence,
-    fitted_temperature,
     gains,
-    rescaled,
     tuned,
 )
 from kexue.studies.word_data import is_chinese
@@ -166,11 +164,15 @@ def _fine_tuned(
 
 
 def _kinds(models: list[Predicted], labels: Any) -> dict[str, Predicted]:
+    import numpy as np
+
+    from kexue.estimators.prior_correction import correct_prior, fit_temperature
+
     best = max(models, key=lambda model: accuracy(model.held, labels))
-    temperature = fitted_temperature(Held(best.held, labels))
+    temperature, equal = fit_temperature(best.held, labels), np.full(best.held.shape[1], 1 / best.held.shape[1])
     return {
         "given": best,
-        "calibrated": Predicted(rescaled(best.held, temperature), rescaled(best.test, temperature)),
+        "calibrated": Predicted(*(correct_prior(probs, equal, temperature=temperature) for probs in best)),
         "over-confident": models[-1],
     }
 

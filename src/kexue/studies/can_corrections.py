@@ -11,17 +11,14 @@ __all__ = [
     "LABELS",
     "Held",
     "accuracy",
-    "bayes_correction",
     "beside",
     "calibration_error",
     "confidence",
     "differences",
-    "fitted_temperature",
     "gains",
     "listed",
     "loop",
     "reliability",
-    "rescaled",
     "saerens",
     "tuned",
 ]
@@ -131,33 +128,8 @@ def loop(probs: Any, prior: Any, *, threshold: float, alpha: float, n_iter: int)
     return result
 
 
-def bayes_correction(probs: Any, prior: Any, trained: Any) -> Any:
-    """Bayes' rule for other class frequencies: p times their ratio, normalised.
-
-    Parameters
-    ----------
-    probs : ndarray of shape (n, n_classes)
-        Predictions.
-    prior, trained : ndarray of shape (n_classes,)
-        Frequencies where it predicts, and those that the classifier was trained for.
-
-    Returns
-    -------
-    ndarray of shape (n, n_classes)
-        Predictions for the other frequencies.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> bayes_correction(np.array([[0.5, 0.5]]), np.array([0.8, 0.2]), np.array([0.5, 0.5]))
-    array([[0.8, 0.2]])
-    """
-    weighted = probs * (prior / trained)
-    return weighted / weighted.sum(1, keepdims=True)
-
-
 def saerens(probs: Any, trained: Any, *, max_iter: int = 200) -> Any:
-    """The same with frequencies that are estimated from the predictions themselves, by expectation maximisation.
+    """Bayes' rule for frequencies that are estimated from the predictions themselves, by expectation maximisation.
 
     Parameters
     ----------
@@ -175,61 +147,15 @@ def saerens(probs: Any, trained: Any, *, max_iter: int = 200) -> Any:
     """
     import numpy as np
 
+    from kexue.estimators.prior_correction import correct_prior
+
     prior, corrected = trained, probs
     for _ in range(max_iter):
-        corrected = bayes_correction(probs, prior, trained)
+        corrected = correct_prior(probs, prior, train_prior=trained)
         before, prior = prior, corrected.mean(0)
         if np.abs(prior - before).max() < 1e-8:
             break
     return corrected
-
-
-def rescaled(probs: Any, temperature: float) -> Any:
-    """Predictions whose logarithms are divided by a temperature.
-
-    Parameters
-    ----------
-    probs : ndarray of shape (n, n_classes)
-        Predictions.
-    temperature : float
-        Above 1 they become less sure.
-
-    Returns
-    -------
-    ndarray of shape (n, n_classes)
-        Predictions.
-    """
-    import numpy as np
-
-    logits = np.log(np.maximum(probs, 1e-300)) / temperature
-    exponentials = np.exp(logits - logits.max(1, keepdims=True))
-    return exponentials / exponentials.sum(1, keepdims=True)
-
-
-def fitted_temperature(held: Held) -> float:
-    """The temperature at which predictions on held-out rows have the least cross-entropy.
-
-    Parameters
-    ----------
-    held : Held
-        Those rows.
-
-    Returns
-    -------
-    float
-        From 0.05 to 20.
-    """
-    import numpy as np
-    from scipy.optimize import minimize_scalar
-
-    rows = np.arange(len(held.labels))
-
-    def cross_entropy(log_temperature: float) -> float:
-        p = rescaled(held.probs, float(np.exp(log_temperature)))[rows, held.labels]
-        return float(-np.log(np.maximum(p, 1e-300)).mean())
-
-    found = minimize_scalar(cross_entropy, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
-    return float(np.exp(found.x))
 
 
 def _alternating(**options: Any) -> Callable[[Any, Any, Any], Any]:
@@ -241,13 +167,19 @@ def _alternating(**options: Any) -> Callable[[Any, Any, Any], Any]:
     return correct
 
 
+def _bayes(probs: Any, prior: Any, trained: Any) -> Any:
+    from kexue.estimators.prior_correction import correct_prior
+
+    return correct_prior(probs, prior, train_prior=trained)
+
+
 CORRECTIONS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "can": _alternating(),
     "can-more": _alternating(threshold=0.8, n_iter=3),
     "can-power": _alternating(alpha=2.0),
     "batch": _alternating(mode="batch"),
     "joint": _alternating(mode="joint", n_iter=_PROPORTIONAL),
-    "bayes": bayes_correction,
+    "bayes": _bayes,
     "saerens": lambda probs, prior, trained: saerens(probs, trained),
 }
 """By name, functions of predictions, known frequencies, and those of training. The first is as the article has it."""
