@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits, load_iris, make_classification
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer
@@ -27,6 +28,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_pre
 from sklearn.naive_bayes import GaussianNB, MultinomialNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from kexue.estimators.alternating_normalization import (
@@ -146,6 +148,80 @@ def test_joint_is_iterative_proportional_fitting() -> None:
     assert np.abs(interaction).max() < 1e-10
 
 
+def test_joint_goes_on_until_the_prior_is_reached() -> None:
+    probs, prior = predictions(80, 6), skewed(6)
+    ours = alternating_normalization(probs, prior, mode="joint")
+    assert np.abs(ours.mean(0) - prior).max() < 1e-6
+    assert np.abs(alternating_normalization(probs, prior, mode="joint", n_iter=1).mean(0) - prior).max() > 1e-3
+    np.testing.assert_allclose(ours, alternating_normalization(probs, prior, mode="joint", n_iter=2000), atol=2e-5)
+    tensor = alternating_normalization(torch.tensor(probs), prior, mode="joint")
+    np.testing.assert_allclose(tensor.numpy(), ours, atol=1e-12)
+    two = alternating_normalization(probs[:, :2] / probs[:, :2].sum(1, keepdims=True), [0.3, 0.7], mode="joint")
+    np.testing.assert_allclose(two.mean(0), [0.3, 0.7], atol=1e-6)  # k, of 3, does not count
+    assert alternating_normalization(np.empty((0, 6)), prior, mode="joint").shape == (0, 6)
+    np.testing.assert_array_equal(
+        alternating_normalization(probs, prior), alternating_normalization(probs, prior, n_iter=1)
+    )
+
+
+def test_joint_excludes_a_class_and_keeps_rows_that_have_no_other() -> None:
+    probs = np.vstack([np.eye(4)[3], predictions(40, 4)])
+    prior = np.array([0.5, 0.3, 0.2, 0.0])
+    ours = alternating_normalization(probs, prior, mode="joint")
+    assert ours[0].tolist() == [0, 0, 0, 1]
+    np.testing.assert_allclose(ours[1:].mean(0), prior, atol=1e-6)
+    assert not ours[1:, 3].any()
+    np.testing.assert_allclose(ours, alternating_normalization(probs, prior, mode="joint", n_iter=900), atol=2e-5)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
+def test_a_prior_out_of_reach_is_told(kind: Callable[[Any], Any]) -> None:
+    probs = np.eye(3)[[0, 1, 2, 2]]
+    with pytest.warns(UserWarning, match="the prior is not reached: after 51 iterations a column mean is 0.2 away"):
+        ours = alternating_normalization(kind(probs), [0.5, 0.25, 0.25], mode="joint")
+    assert ours.tolist() == probs.tolist()
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
+def test_joint_on_fewer_rows_than_classes_is_told(kind: Callable[[Any], Any]) -> None:
+    for n_iter in (None, 3):
+        with pytest.warns(UserWarning, match="all rows together, and 1 are fewer than the 5 classes: correct_prior"):
+            ours = alternating_normalization(kind(predictions(1, 5)), skewed(5), mode="joint", n_iter=n_iter)
+        np.testing.assert_allclose(ours[0], skewed(5), rtol=1e-6)
+
+
+def test_the_gradient_of_a_prior_that_is_reached_is_that_of_many_iterations() -> None:
+    p, prior = predictions(12, 4), skewed(4)
+    weight = torch.tensor(predictions(12, 4, seed=1))
+    gradients = []
+    for n_iter in (None, 3000):
+        x, shares = torch.tensor(p, requires_grad=True), torch.tensor(prior, requires_grad=True)
+        ours = alternating_normalization(x, shares / shares.sum(), mode="joint", n_iter=n_iter)
+        gradients.append(torch.autograd.grad((ours * weight).sum(), (x, shares)))
+    for limit, unrolled in zip(*gradients, strict=True):
+        assert torch.allclose(limit, unrolled, rtol=1e-4, atol=1e-5)
+        assert unrolled.abs().max() > 0.1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("prior", [[0.4, 0.3, 0.3, 0.0], [0.3, 0.3, 0.2, 0.2]])
+def test_gradients_of_the_limit_are_finite_at_zeros(prior: list[float], dtype: torch.dtype) -> None:
+    rows = [
+        [1.0, 0.0, 0.0, 0.0],
+        [0.0, 1.0, 0.0, 0.0],
+        [0.5, 0.5, 0.0, 0.0],
+        [0.0, 0.4, 0.3, 0.3],
+        [0.0, 0.0, 0.5, 0.5],
+    ]
+    x = torch.tensor(rows, dtype=dtype, requires_grad=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "the prior is not reached")
+        ours = alternating_normalization(x, prior, mode="joint")
+    (gradient,) = torch.autograd.grad((ours * torch.arange(4.0)).sum(), x)
+    assert gradient.isfinite().all()
+    assert ours.isfinite().all()
+
+
 @pytest.mark.parametrize("alpha", [1.0, 1.4])
 def test_batch_puts_all_uncertain_rows_below_the_reference(alpha: float) -> None:
     probs, prior = predictions(60, 6), skewed(6)
@@ -217,12 +293,15 @@ def test_a_class_with_next_to_no_mass() -> None:
     st.integers(2, 6),
     st.integers(1, 12),
     st.floats(0.3, 5.0),
-    st.integers(1, 4),
+    st.sampled_from([1, 2, 3, 4, None]),
     st.sampled_from(["per_sample", "batch", "joint"]),
     st.integers(0, 10**6),
 )
-def test_rows_stay_probabilities(n_classes: int, n: int, alpha: float, n_iter: int, mode: str, seed: int) -> None:
+def test_rows_stay_probabilities(
+    n_classes: int, n: int, alpha: float, n_iter: int | None, mode: str, seed: int
+) -> None:
     """With zeros in the predictions and in the prior, of one class or of whole columns."""
+    alpha = 1.0 if mode == "joint" and n_iter is None else alpha
     generator = np.random.default_rng(seed)
     probs = generator.dirichlet(np.full(n_classes, 0.5), n) * (generator.random((n, n_classes)) < 0.6)
     probs[:, generator.integers(n_classes)] *= generator.integers(2)
@@ -231,7 +310,7 @@ def test_rows_stay_probabilities(n_classes: int, n: int, alpha: float, n_iter: i
     prior = generator.dirichlet(np.ones(n_classes)) * (generator.random(n_classes) < 0.7)
     prior = prior / prior.sum() if prior.sum() > 0 else np.full(n_classes, 1 / n_classes)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "no prediction is confident")
+        warnings.filterwarnings("ignore", "no prediction is confident|mode='joint' imposes|the prior is not reached")
         ours = alternating_normalization(probs, prior, k=2, threshold=0.5, alpha=alpha, n_iter=n_iter, mode=mode)
         tensor = alternating_normalization(
             torch.tensor(probs), prior, k=2, threshold=0.5, alpha=alpha, n_iter=n_iter, mode=mode
@@ -410,6 +489,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"mode": "other"}, "mode must be 'per_sample', 'batch' or 'joint', got 'other'"),
     ({"reference": np.eye(2)}, r"reference must have shape \(n_reference, 3\), got \(2, 2\)"),
     ({"reference": np.ones((1, 3))}, "reference must have rows that sum to 1"),
+    ({"alpha": 2.0, "mode": "joint"}, "n_iter must be given with mode='joint' and alpha=2.0: the powers pile up"),
     ({"reference": np.eye(3), "mode": "joint"}, "mode='joint' replaces every row: it takes no reference"),
 ]
 
@@ -426,6 +506,8 @@ def test_bad_input_is_told(arguments: dict[str, Any], message: str, kind: Callab
 
 def test_other_bad_input() -> None:
     p = predictions(4, 3)
+    with pytest.raises(TypeError, match="prior must be a sequence of frequencies in the order of the columns, got a d"):
+        alternating_normalization(p, {"a": 0.2, "b": 0.3, "c": 0.5})
     with pytest.raises(TypeError, match="n_iter must be an integer"):
         alternating_normalization(p, skewed(3), n_iter=1.5)
     with pytest.raises(TypeError, match="probs must be a floating-point tensor, got dtype torch.int64"):
@@ -463,17 +545,28 @@ TRANSDUCTIVE = {
 }
 
 
+IMPOSED = {
+    "check_classifiers_one_label_sample_weights": "labels count without weights, and mode='joint' imposes their shares",
+}
+
+
 def expected_failures(estimator: AlternatingNormalization) -> dict[str, str]:
-    return TRANSDUCTIVE if estimator.reference == "batch" else {}
+    return {
+        **(TRANSDUCTIVE if estimator.reference == "batch" else {}),
+        **(IMPOSED if estimator.mode == "joint" else {}),
+    }
 
 
 @pytest.mark.filterwarnings("ignore:no prediction is confident:UserWarning")
 @pytest.mark.filterwarnings("ignore:a class has a single sample:UserWarning")
+@pytest.mark.filterwarnings("ignore:mode='joint' imposes the prior:UserWarning")
+@pytest.mark.filterwarnings("ignore:the prior is not reached:UserWarning")
 @parametrize_with_checks(
     [
         AlternatingNormalization(LogisticRegression()),
         AlternatingNormalization(LogisticRegression(C=0.1), reference="fit"),
         AlternatingNormalization(LogisticRegression(), reference="fit", n_iter=2, threshold=0.5),
+        AlternatingNormalization(LogisticRegression(), mode="joint"),
     ],
     expected_failed_checks=expected_failures,
 )
@@ -509,6 +602,18 @@ def test_a_batch_is_corrected_as_the_function_does(shifted: tuple[np.ndarray, ..
     np.testing.assert_allclose(model.predict_proba(test), expected, rtol=1e-12)
     assert (model.predict(test) == expected.argmax(1)).all()
     assert not hasattr(model.estimator, "coef_")  # a copy was fitted
+
+
+@pytest.mark.parametrize("mode", ["batch", "joint"])
+def test_a_batch_may_be_corrected_together(shifted: tuple[np.ndarray, ...], mode: str) -> None:
+    train, test, labels, truth = shifted
+    inner = LogisticRegression(class_weight="balanced", max_iter=1000)
+    model = AlternatingNormalization(inner, mode=mode, threshold=0.8).fit(train, labels)
+    probs = model.estimator_.predict_proba(test)
+    expected = alternating_normalization(probs, model.prior_, mode=mode, threshold=0.8)
+    np.testing.assert_allclose(model.predict_proba(test), expected, rtol=1e-12)
+    assert mode == "batch" or np.abs(expected.mean(0) - model.prior_).max() < 1e-6
+    assert model.score(test, truth) > model.estimator_.score(test, truth)
 
 
 @pytest.mark.parametrize(("alpha", "n_iter"), [(1.0, 1), (1.5, 1), (5.0, 1), (1.0, 3)])
@@ -629,6 +734,9 @@ def test_a_class_with_one_sample_is_not_cross_validated() -> None:
     ("options", "message"),
     [
         ({"reference": "other"}, "reference must be 'batch' or 'fit', got 'other'"),
+        ({"mode": "other"}, "mode must be 'per_sample', 'batch' or 'joint', got 'other'"),
+        ({"mode": "joint", "reference": "fit"}, "mode='joint' corrects the rows of a batch .* needs reference='batch'"),
+        ({"mode": "joint", "alpha": 2.0}, "n_iter must be given with mode='joint' and alpha=2.0"),
         ({"prior": "test"}, "prior must be None, 'train' or an array, got 'test'"),
         ({"prior": [0.5, 0.5]}, r"prior must have shape \(3,\)"),
         ({"k": 1}, "k must be an integer >= 2, got 1"),
@@ -644,7 +752,13 @@ def test_bad_parameters_are_told(options: dict[str, Any], message: str) -> None:
 
 def test_other_classifiers_are_refused() -> None:
     x, y = load_iris(return_X_y=True)
-    with pytest.raises(AttributeError, match="predict_proba"):
-        AlternatingNormalization(Perceptron()).fit(x, y).predict(x)
+    for inner, name in ((SVC(), "SVC"), (Perceptron(), "Perceptron"), (make_pipeline(SVC()), "Pipeline")):
+        message = f"estimator must be a classifier with predict_proba, {name} has none: wrap it in .*CalibratedClass"
+        with pytest.raises(TypeError, match=message):
+            AlternatingNormalization(inner).fit(x, y)
+        with pytest.raises(TypeError, match=message):
+            AlternatingNormalization(clone(inner).fit(x, y), prefit=True).fit(x, y)
+    wrapped = AlternatingNormalization(CalibratedClassifierCV(SVC(), ensemble=False)).fit(x, y)
+    assert wrapped.score(x, y) > 0.9
     with pytest.raises(ValueError, match=r"2 classes|1 class"):
         AlternatingNormalization(GaussianNB()).fit(x[:50], y[:50])

@@ -32,6 +32,8 @@ __all__ = ["AlternatingNormalization", "alternating_normalization", "topk_uncert
 _FOLDS = 5
 # Numbers in a block of rows: numpy works in the cache, and an accelerator wants to be kept busy (64 MiB).
 _CACHED, _BUSY = 1 << 16, 1 << 23
+# Where the joint normalisation stops: distance of column means from the prior, iterations, those without progress.
+_NEAR, _MOST, _PATIENCE = 1e-6, 1000, 50
 
 
 def topk_uncertainty(
@@ -110,7 +112,7 @@ def alternating_normalization(
     k: int = 3,
     threshold: float = 0.9,
     alpha: float = 1.0,
-    n_iter: int = 1,
+    n_iter: int | None = None,
     reference: Any = None,
     mode: str = "per_sample",
     validate: bool | None = None,
@@ -137,13 +139,15 @@ def alternating_normalization(
         Rows of this uncertainty or more are corrected, from 0 to 1.
     alpha : float
         The power, positive; above 1 it sharpens.
-    n_iter : int
-        Iterations.
+    n_iter : int, optional
+        Iterations. If left out 1, as published; with ``mode="joint"`` as many as bring the column means within 1e-6
+        of ``prior``, 1000 at most, and only as long as they come nearer.
     reference : array-like or torch.Tensor of shape (n_reference, n_classes), optional
         Rows that take the place of the confident ones of ``probs``; not with ``mode="joint"``.
     mode : {"per_sample", "batch", "joint"}
-        ``"batch"`` puts all uncertain rows below the reference at once. ``"joint"`` has no reference: every row is
-        replaced, which with ``alpha=1`` is iterative proportional fitting to the column means ``prior``.
+        ``"batch"`` puts all uncertain rows below the reference at once. ``"joint"`` has no reference, k or threshold:
+        every row is replaced, which with ``alpha=1`` is iterative proportional fitting to the column means ``prior``.
+        With other powers, which pile up from one iteration to the next, it needs ``n_iter``.
     validate : bool, optional
         Whether to look at the values; by default those of arrays and of eager tensors on the CPU.
 
@@ -158,15 +162,25 @@ def alternating_normalization(
     ValueError
         If an argument has the wrong shape or is out of its range.
     TypeError
-        If a tensor is not of floating-point numbers, or ``k`` or ``n_iter`` is not an integer.
+        If a tensor is not of floating-point numbers, ``k`` or ``n_iter`` is not an integer, or the prior has no order,
+        as that of a dict.
 
     Warns
     -----
     UserWarning
-        If no row is confident: one ideal row for each class then serves as the reference.
+        If no row is confident: one ideal row for each class then serves as the reference. With ``mode="joint"``, if
+        there are fewer rows than classes, or ``n_iter`` is left out and the prior is not reached.
 
     Notes
     -----
+    The frequencies of training are not needed. Those that are given should be those of these very rows:
+    ``mode="joint"`` imposes them, so that of few rows it says little more than the prior, and of a single one it makes
+    exactly the prior. `kexue.estimators.prior_correction.correct_prior` corrects row by row.
+
+    The prior may be out of reach, where a class has next to no mass in any row, or rows are so sure that nothing moves
+    them. Without ``n_iter`` the gradient is that of the limit; where the prior is not reached, with fixed factors of
+    the columns.
+
     The computation is in float64 where the device has it. Which rows are uncertain depends on the data, so the
     function is for eager tensors.
 
@@ -191,8 +205,8 @@ def alternating_normalization(
         raise ValueError(f"mode must be 'per_sample', 'batch' or 'joint', got {mode!r}")
     if reference is not None and mode == "joint":
         raise ValueError("mode='joint' replaces every row: it takes no reference")
-    k = _check_k(k, probs.shape[1])
-    n_iter = _check_steps(threshold, alpha, n_iter)
+    k = _check_k(2 if mode == "joint" else k, probs.shape[1])
+    n_iter = _check_steps(threshold, alpha, n_iter, mode)
     check_rows(probs, "probs", validate)
     prior = check_prior(prior, probs, validate)
     if reference is not None:
@@ -203,7 +217,16 @@ def alternating_normalization(
             raise ValueError(f"reference must have shape (n_reference, {probs.shape[1]}), got {tuple(reference.shape)}")
         check_rows(reference, "reference", validate)
     if mode == "joint":
-        return cast(_fit_proportions(precise(probs), prior, alpha, n_iter), probs)
+        if 0 < len(probs) < probs.shape[1]:
+            warnings.warn(
+                f"mode='joint' imposes the prior on all rows together, and {len(probs)} are fewer than the "
+                f"{probs.shape[1]} classes: correct_prior corrects row by row",
+                UserWarning,
+                stacklevel=2,
+            )
+        rows = precise(probs)
+        fitted = _fit_prior(rows, prior) if n_iter is None else _fit_proportions(rows, prior, alpha, n_iter)
+        return cast(fitted, probs)
     uncertain = topk_uncertainty(probs, k, validate=False) >= threshold
     result = probs.copy() if isinstance(probs, np.ndarray) else probs.clone()
     if not uncertain.any():
@@ -222,7 +245,8 @@ def alternating_normalization(
 class AlternatingNormalization(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     r"""A classifier whose uncertain predictions are corrected by the known class prior.
 
-    Wraps any classifier with ``predict_proba``; `alternating_normalization` then changes what it predicts.
+    Wraps any classifier with ``predict_proba``; `alternating_normalization` then changes what it predicts. The
+    frequencies for which the classifier was trained need not be known.
 
     Parameters
     ----------
@@ -231,16 +255,19 @@ class AlternatingNormalization(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
     prior : None, "train" or array-like of shape (n_classes,)
         Frequencies of the classes in what will be predicted, in the order of ``classes_``. ``None`` and ``"train"``
         are those of the labels given to `fit`.
-    k, threshold, alpha, n_iter : int, float, float, int
+    k, threshold, alpha, n_iter : int, float, float, int or None
         As in `alternating_normalization`; of k at most the number of classes counts.
+    mode : {"per_sample", "batch", "joint"}
+        As in `alternating_normalization`. The two latter correct the rows of a batch together: only with
+        ``reference="batch"``.
     reference : {"batch", "fit"}
         ``"batch"``: the confident rows of the batch that is predicted, as published. A prediction then depends on
         what else is in the batch. ``"fit"``: the confident ones among cross-validated predictions of the training
         data, kept by `fit`, so that every row is predicted by itself.
     prefit : bool
-        Whether ``estimator`` is fitted already. `fit` then only counts labels and, for ``reference="fit"``, predicts
-        its ``X``, which should be data that the estimator has not seen. In searches and pipelines, which clone, wrap
-        the fitted estimator in ``sklearn.frozen.FrozenEstimator``.
+        Whether ``estimator`` is fitted already. `fit` must be called all the same: it then only counts labels and, for
+        ``reference="fit"``, predicts its ``X``, which should be data that the estimator has not seen. In searches and
+        pipelines, which clone, wrap the fitted estimator in ``sklearn.frozen.FrozenEstimator``.
 
     Attributes
     ----------
@@ -283,7 +310,8 @@ class AlternatingNormalization(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         k: int = 3,
         threshold: float = 0.9,
         alpha: float = 1.0,
-        n_iter: int = 1,
+        n_iter: int | None = None,
+        mode: str = "per_sample",
         reference: str = "batch",
         prefit: bool = False,
     ) -> None:
@@ -293,6 +321,7 @@ class AlternatingNormalization(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         self.threshold = threshold
         self.alpha = alpha
         self.n_iter = n_iter
+        self.mode = mode
         self.reference = reference
         self.prefit = prefit
 
@@ -316,8 +345,10 @@ class AlternatingNormalization(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         Raises
         ------
         ValueError
-            If a parameter is out of its range, there is only one class, or a label is unknown to a classifier that
-            is fitted already.
+            If a parameter is out of its range or does not go with another, there is only one class, or a label is
+            unknown to a classifier that is fitted already.
+        TypeError
+            If the classifier has no ``predict_proba``.
 
         Warns
         -----
@@ -327,15 +358,27 @@ class AlternatingNormalization(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         """
         if self.reference not in ("batch", "fit"):
             raise ValueError(f"reference must be 'batch' or 'fit', got {self.reference!r}")
+        if self.mode not in ("per_sample", "batch", "joint"):
+            raise ValueError(f"mode must be 'per_sample', 'batch' or 'joint', got {self.mode!r}")
+        if self.mode != "per_sample" and self.reference != "batch":
+            raise ValueError(
+                f"mode={self.mode!r} corrects the rows of a batch together: it needs reference='batch', "
+                f"got {self.reference!r}"
+            )
         if isinstance(self.prior, str) and self.prior != "train":
             raise ValueError(f"prior must be None, 'train' or an array, got {self.prior!r}")
         check_integer(self.k, "k", minimum=2)
-        n_iter = _check_steps(self.threshold, self.alpha, self.n_iter)
+        n_iter = _check_steps(self.threshold, self.alpha, self.n_iter, self.mode)
         validate_data(self, X, skip_check_array=True)
         y = _check_y(y, estimator=self)
         check_classification_targets(y)
         self.estimator_ = self.estimator if self.prefit else clone(self.estimator).fit(X, y, **fit_params)
         check_is_fitted(self.estimator_)
+        if not hasattr(self.estimator_, "predict_proba"):
+            raise TypeError(
+                f"estimator must be a classifier with predict_proba, {type(self.estimator_).__name__} has none: "
+                "wrap it in sklearn.calibration.CalibratedClassifierCV"
+            )
         self.classes_ = self.estimator_.classes_
         if len(self.classes_) < 2:
             raise ValueError(f"the classifier must know 2 classes or more, got 1 class: {self.classes_[0]!r}")
@@ -374,12 +417,19 @@ class AlternatingNormalization(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         k = min(self.k, probs.shape[1])
         if self.reference == "batch":
             corrected: NDArray[Any] = alternating_normalization(
-                probs, self.prior_, k=k, threshold=self.threshold, alpha=self.alpha, n_iter=self.n_iter
+                probs,
+                self.prior_,
+                k=k,
+                threshold=self.threshold,
+                alpha=self.alpha,
+                n_iter=self.n_iter,
+                mode=self.mode,
             )
             return corrected
         result = probs.copy()
         uncertain = topk_uncertainty(probs, k) >= self.threshold
-        _correct(result, uncertain, self.prior_, self.reference_, self.reference_mass_, self.alpha, self.n_iter)
+        steps = 1 if self.n_iter is None else self.n_iter
+        _correct(result, uncertain, self.prior_, self.reference_, self.reference_mass_, self.alpha, steps)
         return result
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -496,6 +546,51 @@ def _fit_proportions(y: Any, prior: Any, alpha: float, n_iter: int) -> Any:
     return y
 
 
+def _fit_prior(y: Any, prior: Any) -> Any:
+    """The limit of such iterations: columns scaled so that their means are the prior once the rows are normalised."""
+    xp = namespace(y)
+    if xp is np:
+        return normalize(y * _column_scale(y, prior)[0], y)
+    scale, reached = _column_scale(y.detach(), prior.detach())
+    if reached and (y.requires_grad or prior.requires_grad):
+        # A step of Newton, whose value is left out: its gradient is that of the solution, by the implicit function.
+        alive = (y.detach() @ scale > 0)[:, None]
+        fitted = xp.where(alive, normalize(y * scale, y), 0.0)
+        means, found = fitted.sum(0) / alive.sum(), fitted.detach()
+        slope = (found.sum(0).diag() - found.T @ found) / alive.sum()
+        step = -xp.linalg.pinv(slope, rtol=1e-9, hermitian=True) @ (means - prior)
+        scale = scale * (1 + step - step.detach())
+    return normalize(y * scale, y)
+
+
+def _column_scale(y: Any, prior: Any) -> tuple[Any, bool]:
+    """Factors of the columns, and whether they reach the prior; an iteration is two products with a vector."""
+    xp = namespace(y)
+    y = xp.where(y > 1e15 * xp.finfo(y.dtype).tiny, y, 0.0)  # so that nothing overflows
+    scale = xp.where(prior > 0, xp.ones_like(prior), 0.0)
+    y = y[y @ scale > 0]
+    if not len(y):
+        return scale, True
+    before = math.inf
+    for step in range(_MOST):
+        means = scale * ((1 / (y @ scale)) @ y) / len(y)
+        far = float(abs(means - prior).max())
+        if far <= _NEAR:
+            return scale, True
+        if step % _PATIENCE == 0:
+            if far > 0.95 * before:  # at this pace it is not reached; what cannot be would drive the factors apart
+                break
+            before = far
+        scale = scale * xp.where(means > 0, prior / xp.where(means > 0, means, 1.0), 1.0)
+        scale = scale / scale.max()
+    warnings.warn(
+        f"the prior is not reached: after {step + 1} iterations a column mean is {far:.1g} away from it",
+        UserWarning,
+        stacklevel=4,
+    )
+    return scale, False
+
+
 def _logsumexp(array: Any, dim: int) -> Any:
     """Minus infinity, with gradient 0, for nothing but zeros: the function of torch has nan there."""
     top = _finite(array.max(dim) if isinstance(array, np.ndarray) else array.detach().amax(dim))
@@ -551,9 +646,14 @@ def _check_k(k: int, n_classes: int) -> int:
     return k
 
 
-def _check_steps(threshold: float, alpha: float, n_iter: int) -> int:
+def _check_steps(threshold: float, alpha: float, n_iter: int | None, mode: str) -> Any:
+    """The iterations, None for as many as it takes."""
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold must be from 0 to 1, got {threshold!r}")
     if not 0 < alpha < math.inf:
         raise ValueError(f"alpha must be a positive number, got {alpha!r}")
-    return check_integer(n_iter, "n_iter")
+    if n_iter is not None:
+        return check_integer(n_iter, "n_iter")
+    if mode == "joint" and alpha != 1:
+        raise ValueError(f"n_iter must be given with mode='joint' and alpha={alpha!r}: the powers pile up")
+    return None if mode == "joint" else 1
