@@ -68,7 +68,7 @@ def test_one_line_each():
 
     lines = lines_of(READMES[0])
     assert lines == lines_of(READMES[1])
-    assert len(lines) == 23
+    assert len(lines) == 24
     rng = np.random.default_rng(0)
     found = {
         "scores": torch.tensor([[2.0, 1.0, 0.0]]),

@@ -13,6 +13,7 @@ from kexue.estimators.maxent import MaxEntClassifier  # noqa: E402
 from kexue.estimators.mixture import GaussianMixture  # noqa: E402
 from kexue.estimators.mm import MMResult, MonotonicityError, minimize  # noqa: E402
 from kexue.estimators.plsa import PLSA  # noqa: E402
+from kexue.estimators.prior_correction import correct_prior, fit_temperature  # noqa: E402
 
 # Functions that are called like their modules stay there: here they would hide them.
 __all__ = [
@@ -24,5 +25,7 @@ __all__ = [
     "MonotonicityError",
     "PLSA",
     "SoftKMeans",
+    "correct_prior",
+    "fit_temperature",
     "minimize",
 ]
