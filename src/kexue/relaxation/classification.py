@@ -254,10 +254,38 @@ def check_beta(beta: Any) -> float:
     return float(beta)
 
 
-def _check(probs: Tensor, target: Tensor, validate: bool | None, classes: int) -> None:
+def check_classes(probs: Tensor, target: Tensor, name: str = "probs") -> bool:
+    """Whether there is one probability a target, that of class 1; what does not fit is refused under ``name``."""
+    _check_types(probs, target, name)
+    both = probs.ndim > 0 and target.shape == probs.shape
+    if not both and (probs.ndim < 2 or target.shape != probs.shape[:-1]):
+        raise ValueError(
+            f"{name} must have the shape of target, or a last dimension of classes more, "
+            f"got {tuple(probs.shape)} for {tuple(target.shape)}"
+        )
+    return both
+
+
+def check_labels(probs: Tensor, target: Tensor, average: Average, name: str = "probs") -> bool:
+    """Whether there is a label for each probability; what does not fit is refused under ``name``."""
+    _check_types(probs, target, name)
+    binary = average == "binary"
+    both = target.shape == probs.shape
+    if probs.ndim < (1 if binary else 2) or not (both or (not binary and target.shape == probs.shape[:-1])):
+        wanted = "the shape of target" if binary else "a last dimension of classes, and target its shape or one less"
+        got = f"{tuple(probs.shape)} and {tuple(target.shape)}"
+        raise ValueError(f"{name} must have {wanted} for average={average!r}, got {got}")
+    return both
+
+
+def _check_types(probs: Tensor, target: Tensor, name: str) -> None:
+    check_floating(probs, name)
     if not isinstance(target, Tensor) or target.is_floating_point() or target.is_complex():
         got = target.dtype if isinstance(target, Tensor) else type(target).__name__
         raise TypeError(f"target must be a tensor of integers or booleans, got {got}")
+
+
+def _check_values(probs: Tensor, target: Tensor, validate: bool | None, classes: int) -> None:
     if probs.numel() == 0:
         raise ValueError(f"probs must have at least one example, got shape {tuple(probs.shape)}")
     if should_check_values(probs, validate):
@@ -272,15 +300,8 @@ def _check(probs: Tensor, target: Tensor, validate: bool | None, classes: int) -
 
 def _classes(probs: Tensor, target: Tensor, validate: bool | None) -> tuple[Tensor, Tensor]:
     """Probabilities (..., N, C), and indices (..., N)."""
-    check_floating(probs, "probs")
-    both = isinstance(target, Tensor) and probs.ndim > 0 and target.shape == probs.shape
-    fits = both or (isinstance(target, Tensor) and probs.ndim > 1 and target.shape == probs.shape[:-1])
-    if isinstance(target, Tensor) and not fits:
-        raise ValueError(
-            "probs must have the shape of target, or a last dimension of classes more, "
-            f"got {tuple(probs.shape)} for {tuple(target.shape)}"
-        )
-    _check(probs, target, validate, 2 if both else probs.shape[-1])
+    both = check_classes(probs, target)
+    _check_values(probs, target, validate, 2 if both else probs.shape[-1])
     p = promote_half(probs)
     return (torch.stack([1 - p, p], -1) if both else p), target.long()
 
@@ -289,20 +310,11 @@ def _counts(probs: Tensor, target: Tensor, average: Average, validate: bool | No
     """Expected true positives, predicted and true examples: of a batch of examples, or of each of its classes."""
     if average not in ("binary", "micro", "macro", "weighted", None):
         raise ValueError(f'average must be "binary", "micro", "macro", "weighted" or None, got {average!r}')
-    check_floating(probs, "probs")
-    binary = average == "binary"
-    if isinstance(target, Tensor):
-        shape, expected = tuple(target.shape), tuple(probs.shape)
-        if probs.ndim < (1 if binary else 2) or not (shape == expected or (not binary and shape == expected[:-1])):
-            wanted = (
-                "the shape of target" if binary else "a last dimension of classes, and target its shape or one less"
-            )
-            raise ValueError(f"probs must have {wanted} for average={average!r}, got {expected} and {shape}")
-    labels = binary or (isinstance(target, Tensor) and target.ndim == probs.ndim)
-    _check(probs, target, validate, 2 if labels else probs.shape[-1])
+    labels = check_labels(probs, target, average)
+    _check_values(probs, target, validate, 2 if labels else probs.shape[-1])
     p = promote_half(probs)
     y = target.to(p.dtype) if labels else _onehot(target, p)
-    over = -1 if binary else -2
+    over = -1 if average == "binary" else -2
     counts = (p * y).sum(over), p.sum(over), y.sum(over)
     return tuple(count.sum(-1) for count in counts) if average == "micro" else counts  # type: ignore[return-value]
 

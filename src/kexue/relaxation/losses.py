@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from kexue.relaxation.classification import Average, check_beta, soft_accuracy, soft_fbeta
+from kexue.relaxation.classification import (
+    Average,
+    check_beta,
+    check_classes,
+    check_labels,
+    soft_accuracy,
+    soft_fbeta,
+)
 from kexue.relaxation.rows import check_temperature
+from kexue.validation import check_floating, should_check_values
 
 __all__ = ["SoftAccuracyLoss", "SoftFBetaLoss"]
 
@@ -20,8 +28,8 @@ class SoftAccuracyLoss(nn.Module):
     Parameters
     ----------
     from_logits : bool
-        Whether it is called with logits, of which it takes the softmax, or the sigmoid where there is one a target;
-        else with probabilities.
+        Whether it is called with logits, of which it takes the softmax, or the sigmoid where there is one a target.
+        Probabilities go with ``from_logits=False``; they are not detected by themselves.
 
     References
     ----------
@@ -45,9 +53,9 @@ class SoftAccuracyLoss(nn.Module):
         Parameters
         ----------
         input : torch.Tensor, shape (N, C) or (N,)
-            Logits or probabilities of C classes, or of class 1 of two.
+            Logits or probabilities of C classes, or of class 1 of two. (N, 1) is read as (N,).
         target : torch.Tensor, shape (N,)
-            Indices of the true classes.
+            Indices of the true classes, integers; of two classes also floats that are 0 or 1. (N, 1) is read as (N,).
 
         Returns
         -------
@@ -57,9 +65,16 @@ class SoftAccuracyLoss(nn.Module):
         Raises
         ------
         TypeError, ValueError
-            As in `soft_accuracy`.
+            As in `soft_accuracy`; or if floats in ``target`` are not 0 or 1.
         """
-        probs = _probabilities(input, target, 1.0) if self.from_logits else input
+        name = "logits" if self.from_logits else "probs"
+        _check_tensors(input, target, name)
+        input = _squeezed(input)
+        if target.ndim >= input.ndim and target.shape != input.shape:
+            target = _squeezed(target)
+        target = _whole(target, classes=input.shape[-1] if target.ndim < input.ndim else 2)
+        single = check_classes(input, target, name)
+        probs = _probabilities(input, single, 1.0) if self.from_logits else input
         return 1 - soft_accuracy(probs, target).mean()
 
 
@@ -67,7 +82,11 @@ class SoftFBetaLoss(nn.Module):
     r"""One less the soft F-measure of a batch.
 
     Train with cross-entropy first, and with batches that hold more than a few true examples of each class: the measure
-    of a small batch is a biased estimate.
+    of a small batch is a biased estimate, and a batch without positives gives loss 1 and no gradient.
+
+    To choose the best threshold after training with cross-entropy did as well:
+    ``sklearn.model_selection.TunedThresholdClassifierCV(classifier, scoring="f1")`` does so for a classifier of
+    scikit-learn, and the last example below for the logits of any model.
 
     Parameters
     ----------
@@ -76,7 +95,8 @@ class SoftFBetaLoss(nn.Module):
     average : {"binary", "micro", "macro", "weighted"}
         As in `soft_fbeta`.
     from_logits : bool
-        Whether it is called with logits; else with probabilities.
+        Whether it is called with logits. Probabilities go with ``from_logits=False``; they are not detected by
+        themselves.
     threshold_temperature : float
         Logits are divided by this; towards 0 the expected counts become those of hard decisions at logit 0, or at the
         largest logit of several.
@@ -98,6 +118,13 @@ class SoftFBetaLoss(nn.Module):
     >>> import torch
     >>> SoftFBetaLoss()(torch.tensor([2.0, -2.0, 0.0]), torch.tensor([1, 0, 0]))
     tensor(0.2954)
+
+    The threshold of the best F1, on data that were not trained on:
+
+    >>> from sklearn.metrics import precision_recall_curve
+    >>> precision, recall, thresholds = precision_recall_curve([1, 0, 0, 1], [2.0, -2.0, 0.0, -1.0])
+    >>> float(thresholds[(precision * recall / (precision + recall + 1e-9)).argmax()])
+    -1.0
     """
 
     def __init__(
@@ -123,9 +150,10 @@ class SoftFBetaLoss(nn.Module):
         Parameters
         ----------
         input : torch.Tensor, shape (N,) or (N, C)
-            Logits or probabilities: of the positive class for ``average="binary"``, otherwise of C classes.
+            Logits or probabilities: of the positive class for ``average="binary"``, where (N, 1) is read as (N,);
+            otherwise of C classes.
         target : torch.Tensor, shape (N,) or (N, C)
-            As in `soft_fbeta`.
+            As in `soft_fbeta`, and labels may be floats that are 0 or 1; for ``"binary"``, (N, 1) is read as (N,).
 
         Returns
         -------
@@ -134,15 +162,64 @@ class SoftFBetaLoss(nn.Module):
 
         Raises
         ------
-        TypeError, ValueError
+        TypeError
             As in `soft_fbeta`.
+        ValueError
+            As in `soft_fbeta`; or if ``input`` has more dimensions than ``average="binary"`` takes, or floats in
+            ``target`` are not 0 or 1.
         """
-        probs = _probabilities(input, target, self.threshold_temperature) if self.from_logits else input
+        name = "logits" if self.from_logits else "probs"
+        _check_tensors(input, target, name)
+        if self.average == "binary":
+            input, target = _squeezed(input), _squeezed(target)
+            if input.ndim != 1:
+                two = "logits[:, 1] - logits[:, 0]" if self.from_logits else "probs[:, 1]"
+                raise ValueError(
+                    f'{name} must have shape (N,) or (N, 1) for average="binary", got {tuple(input.shape)}; for two '
+                    f'classes pass {two}, or average="macro"; for several classes or labels average="macro" or "micro"'
+                )
+        target = _whole(target, classes=input.shape[-1] if target.ndim < input.ndim else 2)
+        labels = check_labels(input, target, self.average, name)
+        probs = _probabilities(input, labels, self.threshold_temperature) if self.from_logits else input
         return 1 - soft_fbeta(probs, target, beta=self.beta, average=self.average).mean()
 
 
-def _probabilities(logits: Tensor, target: Tensor, temperature: float) -> Tensor:
+def _check_tensors(input: Tensor, target: Tensor, name: str) -> None:
+    check_floating(input, name)
+    if not isinstance(target, Tensor):
+        raise TypeError(
+            f"target must be a tensor of integers, booleans, or floats of 0 and 1, got {type(target).__name__}"
+        )
+    if input.numel() == 0:
+        raise ValueError(f"{name} must have at least one example, got shape {tuple(input.shape)}")
+
+
+def _squeezed(tensor: Tensor) -> Tensor:
+    """Without the last dimension of a column, as a linear layer of one output gives it."""
+    return tensor.squeeze(-1) if tensor.ndim > 1 else tensor
+
+
+def _whole(target: Tensor, classes: int) -> Tensor:
+    """Floats that are 0 or 1, which ``BCEWithLogitsLoss`` asks for, as integers; everything else as it is."""
+    if not target.is_floating_point():
+        return target
+    if classes > 2:
+        raise TypeError(
+            f"target must hold indices of {classes} classes as integers, got {target.dtype}: pass target.long()"
+        )
+    if should_check_values(target, validate=True):  # on any device: rounded in silence they would be other labels
+        other = (target != 0) & (target != 1)
+        if bool(other.any()):
+            raise ValueError(
+                f"target must hold 0 and 1 only, got {target.detach()[other][0].item():g}: counts need labels that are "
+                "decided, for instance (target > 0.5).long()"
+            )
+    return target.long()
+
+
+def _probabilities(logits: Tensor, single: bool, temperature: float) -> Tensor:
     """A softmax where each target is an index, sigmoids where there is one for each logit."""
-    if logits.ndim == target.ndim:
-        return (logits / temperature).sigmoid()
-    return (logits / temperature).softmax(-1)
+    probs = (logits / temperature).sigmoid() if single else (logits / temperature).softmax(-1)
+    if should_check_values(probs) and bool(probs.isnan().any()):
+        raise ValueError("logits must be finite, got nan or infinity")
+    return probs
