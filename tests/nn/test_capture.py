@@ -165,6 +165,87 @@ def test_attention_is_read_as_another_change_leaves_it(build):
     assert not torch.allclose(plain[f"{layer}.attention"], expected)
 
 
+@models
+def test_true_means_the_attention_of_all_layers(build, name):
+    model = build(name)
+    with torch.no_grad(), capture(model, attention=True) as got, capture(model, attention="*") as same:
+        model(IDS)
+    assert list(got) == list(same) == [LAYERS[name].replace("*", str(i)) + ".attention" for i in range(2)]
+    assert all(got[key].shape == (2, 4, 6, 6) and torch.equal(got[key], same[key]) for key in got)
+
+
+def test_a_local_variable_of_all_that_have_it():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3, 3)
+
+        def forward(self, x):
+            gate = self.linear(x)
+            if self.training:
+                late = gate + 1
+                gate = late
+            return gate * x
+
+    class Hidden(Gated):
+        def forward(self, x):
+            return super().forward(x + 1)
+
+    def bare(forward):  # without functools.wraps: the names inside cannot be seen
+        def wrapper(*args):
+            return forward(*args)
+
+        return wrapper
+
+    class Decorated(nn.Module):
+        @bare
+        def forward(self, x):
+            gate = 2 * x
+            return gate + 1
+
+    model, x = nn.Sequential(Gated(), nn.ReLU(), Hidden(), Decorated(), Gated()).eval(), torch.randn(2, 3)
+    model[4].train()
+    expected = model(x)
+    with capture(model, "*:gate", "?:late", ":input") as got:
+        assert torch.equal(model(x), expected)
+    assert sorted(got) == ["0:gate", "2:gate", "3:gate", "4:gate", "4:late", ":input"]
+    assert torch.equal(got["0:gate"], model[0].linear(x))
+    with capture(model[0], ":late"), pytest.raises(KeyError, match="has no local variable 'late' when it returns"):
+        model[0](x)
+    with pytest.raises(
+        ValueError, match=r"no forward of what '\[0-2\]' matches has a local variable 'gat'; close .* 'gate'"
+    ):
+        capture(model, "[0-2]:gat")
+    with capture(model, "?:gate", stop=True) as got:
+        assert model(x) is None
+    assert len(got) == 4
+
+
+def test_weights_that_an_implementation_does_not_keep(build):
+    model = build("gpt2")
+    keys = ["transformer.h.0.attn:attn_weights", "transformer.h.1.attn:attn_weights"]
+    message = r"attn:attn_weights' is None: .* capture\(model, attention=True\) reads them"
+    with (
+        torch.no_grad(),
+        capture(model, "*.attn:attn_weights", "*.attn:attention_mask") as got,
+        pytest.warns(UserWarning, match=message) as warned,
+    ):
+        model(IDS)
+    assert len(warned) == 1
+    assert [got[key] for key in keys] == [None, None]
+    with torch.no_grad(), capture(model, "*.attn:attention_mask") as got:
+        model(IDS)  # no warning
+
+    class Own(nn.Module):
+        def forward(self, x):
+            attn_weights = None
+            return x, attn_weights
+
+    with capture(Own(), ":attn_weights") as got:
+        got.model(IDS)  # no warning: attention= could not help
+    assert got[":attn_weights"] is None
+
+
 # -- options
 
 
@@ -491,10 +572,79 @@ def test_wrong_requests():
         capture(toy, "first")
     with pytest.raises(TypeError, match="a pattern must be a text, got 3"):
         capture(model, 3)
-    with pytest.raises(TypeError, match="a pattern must be a text, got True"):
-        capture(model, attention=True)
+    with pytest.raises(TypeError, match=r"got \['first'\]; pass them one by one: capture\(model, \*patterns\)"):
+        capture(model, ["first"])
+    with pytest.raises(TypeError, match="a pattern must be a text, got 3"):
+        capture(model, attention=3)
+    with pytest.raises(ValueError, match="capture must be told what to read"):
+        capture(model, attention=False)
     with pytest.raises(TypeError, match="transform must be callable, got int"):
         capture(model, "first", transform=3)
+
+
+def test_what_may_have_been_meant(build):
+    class Blocks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.blocks = nn.ModuleList(Toy() for _ in range(2))
+
+        def forward(self, x):
+            return self.blocks[1](self.blocks[0](x))
+
+    own, gpt2 = Blocks(), build("gpt2")
+    for model, pattern, message in (
+        (own, "blocks.0.hidden", "'blocks.0.hidden' matches no module of this Blocks; .* write 'blocks.0:hidden'"),
+        (own, "*.hidden", r"for a local variable write '\*:hidden'"),
+        (own.blocks[0], "hidden", "for a local variable write ':hidden'"),
+        (gpt2, "h.0.attn.attn_weights", r"matches no module"),
+        (gpt2, "transformer.h.0.attn.attn_weights", "write 'transformer.h.0.attn:attn_weights'"),
+        (gpt2, "h.0.mlp", r"'h.0.mlp' matches no module of this GPT2LMHeadModel; '\*.h.0.mlp' does"),
+        (gpt2, "mlp:x", r"'mlp' matches no module of this GPT2LMHeadModel; '\*.mlp' does"),
+        (gpt2, "*.mpl", r"close to it are .*'\*.mlp'"),
+        (gpt2, "transformer.h.0.attm", "close to it are 'transformer.h.0.attn'"),
+        (gpt2, "transformer.h.*.attm", r"close to it are 'transformer.h.\*.attn'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            capture(model, pattern)
+
+
+def test_attention_of_what_is_no_attention_layer(build):
+    for name, pattern in (("bert", "*.attention"), ("gpt2", "*.mlp"), ("llama", "model")):
+        layers = LAYERS[name].replace("*", r"\*").replace(".", r"\.")
+        with pytest.raises(ValueError, match=rf"matches no attention layer of this \w+; its .* are '{layers}' \("):
+            capture(build(name), attention=pattern)
+        with pytest.raises(ValueError, match=rf"matches no module of this \w+; its attention layers are '{layers}' \("):
+            capture(build(name), attention="nowhere")
+
+
+def test_attention_of_a_model_of_ones_own_is_a_local_variable():
+    model, _ = toy()
+    for pattern in (True, "*", "first", "nowhere"):
+        with pytest.raises(TypeError, match=r'got Toy; where .* read that: capture\(model, "path:variable"\)'):
+            capture(model, attention=pattern)
+    assert not model._forward_hooks
+
+
+def test_a_layer_that_hides_its_lookup_is_read_as_named():
+    from transformers import LlamaConfig, LlamaModel
+    from transformers.models.llama.modeling_llama import LlamaAttention
+
+    class Opaque(LlamaAttention):
+        def forward(self, *args, **options):
+            return inherited(self, *args, **options)
+
+    inherited = LlamaAttention.forward
+    config = LlamaConfig(
+        vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=4
+    )
+    model = LlamaModel(config).eval()
+    model.layers[0].self_attn.__class__ = Opaque
+    with torch.no_grad(), capture(model, attention="*.self_attn") as got:
+        model(IDS)
+    assert list(got) == ["layers.0.self_attn.attention"]
+    with pytest.raises(ValueError, match="'nowhere' matches no module of this LlamaModel"):
+        capture(model, attention="nowhere")
+    assert model.config._attn_implementation == "sdpa"
 
 
 def test_a_local_that_is_not_there_names_those_that_are():

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from kexue.nn.forward_locals import read_locals, wrap_forward
+from kexue.nn.forward_locals import local_names, read_locals, wrap_forward
 
 
 class Chain(nn.Module):
@@ -154,3 +154,28 @@ def test_a_profiler_that_cannot_be_handed_on_to_is_told():
             read_locals(module, module.forward, (1,), {})
     finally:
         profiler.disable()
+
+
+def test_names_are_known_before_a_call():
+    assert local_names(Inner()) == {"self", "x", "hidden"}
+    assert {"before", "hidden", "x"} <= local_names(Derived())
+    native = type("Native", (nn.Module,), {"forward": torch.relu})
+    for module in (nn.ModuleList(), nn.Module(), native()):
+        assert local_names(module) == set()
+    for module, x in ((Chain(), 1), (Derived(), 1), (Inner(), 1)):
+        _, found = read_locals(module, module.forward, (x,), {})
+        assert set(found) <= local_names(module)
+        remove = wrap_forward(module, scaled(2))
+        assert set(found) <= local_names(module)
+        remove()
+
+
+def test_what_a_decorator_hides_is_not_known():
+    class Decorated(nn.Module):
+        forward = (lambda forward: lambda *args: forward(*args))(Inner.forward)
+
+    class Wrapped(nn.Module):
+        forward = torch.no_grad()(Inner.forward)
+
+    assert local_names(Decorated()) is None
+    assert local_names(Wrapped()) == {"self", "x", "hidden"}

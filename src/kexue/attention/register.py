@@ -303,6 +303,19 @@ def _check_class(model: PreTrainedModel) -> None:
         )
 
 
+def looks_up_attention(layer: nn.Module) -> bool:
+    """Whether the forward of a layer, or one that it hands on to, asks transformers for its attention function."""
+    for kind in type(layer).__mro__:
+        forward = vars(kind).get("forward")
+        if forward is not None:
+            named = getattr(getattr(inspect.unwrap(forward), "__code__", None), "co_names", ())
+            if "ALL_ATTENTION_FUNCTIONS" in named:
+                return True
+            if "forward" not in named:
+                return False
+    return False
+
+
 # The function of a backend for a kind of layer. It is looked up beforehand: a compiler cannot follow the search.
 _IMPLEMENTATIONS: dict[tuple[type, str], AttentionFunction] = {}
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import inspect
 import itertools
+import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any
@@ -19,9 +21,14 @@ import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.utils._pytree import tree_leaves, tree_map  # noqa: E402
 
-from kexue.attention.register import AttentionChange, AttentionFunction, change_attention  # noqa: E402
+from kexue.attention.register import (  # noqa: E402
+    AttentionChange,
+    AttentionFunction,
+    change_attention,
+    looks_up_attention,
+)
 from kexue.nn.attention_weights import attention_weights  # noqa: E402
-from kexue.nn.forward_locals import read_locals, wrap_forward  # noqa: E402
+from kexue.nn.forward_locals import local_names, read_locals, wrap_forward  # noqa: E402
 from kexue.nn.handles import Handle  # noqa: E402
 
 __all__ = ["Captured", "Tap", "capture", "tap"]
@@ -31,12 +38,13 @@ _TAPPED: list[Captured] = []
 # The captures of attention under way, by the number in the name of their change.
 _ROUTED: dict[int, Captured] = {}
 _NUMBERS = itertools.count()
+_NAMES_WEIGHTS = re.compile(r"(attn|attention)_?(weight|prob|score)")
 
 
 def capture(
     model: nn.Module,
     *patterns: str,
-    attention: str | None = None,
+    attention: str | bool | None = None,
     detach: bool = True,
     device: torch.device | str | None = None,
     transform: Callable[[Tensor], Tensor] | None = None,
@@ -63,10 +71,10 @@ def capture(
         The model. It may be called directly or by other code (``generate``), as often as wanted.
     *patterns : str
         What to read.
-    attention : str, optional
+    attention : str or True, optional
         A pattern for attention layers of a model of transformers, whose softmax probabilities are to be read under the
-        key ``"path.attention"``, whatever computes the attention. They are computed beside it in float32, which costs
-        memory and time of the square of the length.
+        key ``"path.attention"``, whatever computes the attention; True means all layers. The shape is (batch, heads,
+        queries, keys). They are computed beside it in float32, which costs memory and time of the square of the length.
     detach : bool
         Whether tensors are kept without their graph.
     device : torch.device or str, optional
@@ -92,7 +100,8 @@ def capture(
         If an argument is of the wrong type, or ``attention`` is given for a model that does not look up its attention
         by name.
     ValueError
-        If nothing is requested, a pattern matches nothing, or options exclude each other.
+        If nothing is requested, a pattern matches nothing, or no attention layer, no forward of several that it matches
+        has the local variable, or options exclude each other.
     RuntimeError
         If a requested module is compiled: a compiler does not see hooks and has no local variables. Only `Tap` works
         there.
@@ -106,6 +115,10 @@ def capture(
 
     A kept tensor shares its memory with the model's, unless ``device`` or ``transform`` makes another one. If the model
     writes into it afterwards (an in-place ReLU, say), reading it raises; ``transform=torch.clone`` keeps a copy.
+
+    Where a path with wildcards names a local variable, modules whose forward has none of that name are left out. A
+    variable that holds attention weights is None under most implementations (``"sdpa"``, flash), which do not keep
+    them: ``attention=`` reads them all the same.
 
     References
     ----------
@@ -128,6 +141,19 @@ def capture(
     (tensor([2.]), tensor([4.]))
     >>> list(got)
     ['0.linear', '0:gate', '1.linear']
+
+    All the attention of a model of transformers, and of that one head:
+
+    >>> from transformers import BertConfig, BertModel
+    >>> config = BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+    >>> bert = BertModel(config)
+    >>> with capture(bert, attention=True) as got:
+    ...     y = bert(torch.tensor([[1, 2, 3]]))
+    >>> list(got), got["encoder.layer.0.attention.self.attention"].shape
+    (['encoder.layer.0.attention.self.attention'], torch.Size([1, 2, 3, 3]))
+    >>> head = got["encoder.layer.0.attention.self.attention"][0, 1]
+    >>> head.shape
+    torch.Size([3, 3])
     """
     return Captured(
         model,
@@ -275,7 +301,7 @@ class Captured(Handle[nn.Module], Mapping[str, Any]):
         model: nn.Module,
         patterns: tuple[str, ...],
         *,
-        attention: str | None,
+        attention: str | bool | None,
         detach: bool,
         device: torch.device | None,
         transform: Callable[[Tensor], Tensor] | None,
@@ -285,8 +311,11 @@ class Captured(Handle[nn.Module], Mapping[str, Any]):
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
         wrong = [pattern for pattern in patterns if not isinstance(pattern, str)]
-        if wrong or not (attention is None or isinstance(attention, str)):
-            raise TypeError(f"a pattern must be a text, got {wrong[0] if wrong else attention!r}")
+        if wrong or not (attention is None or isinstance(attention, str | bool)):
+            one_by_one = "; pass them one by one: capture(model, *patterns)" if _is_several(wrong) else ""
+            raise TypeError(f"a pattern must be a text, got {wrong[0] if wrong else attention!r}{one_by_one}")
+        if isinstance(attention, bool):
+            attention = "*" if attention else None
         if not patterns and attention is None:
             raise ValueError("capture must be told what to read: give a pattern, or attention=")
         if grad and (device is not None or transform is not None):
@@ -302,18 +331,21 @@ class Captured(Handle[nn.Module], Mapping[str, Any]):
         self._detach, self._device, self._transform, self._stop, self._grad = detach, device, transform, stop, grad
         self._thread = threading.get_ident()
         self._values: dict[str, list[tuple[Any, list[int | None]]]] = {}
+        self._warned = False  # of attention weights that are None
         self._depth = 0  # of calls of the model that may be ended
         inner = getattr(model, "_orig_mod", model)  # of what torch.compile returns
         self._modules: dict[str, nn.Module] = dict(inner.named_modules(remove_duplicate=False))
+        self._optional: set[str] = set()  # local variables that wildcards ask for, which a forward may leave unset
         self._taps = [pattern[1:] for pattern in patterns if pattern.startswith("@")]
-        self._attended = {id(self._modules[path]): path for path in self._matching(attention)} if attention else {}
+        layers = [] if attention is None else self._attention_layers(attention)
+        self._attended = {id(self._modules[path]): path for path in layers}
         requests = dict.fromkeys(
             request for pattern in patterns if not pattern.startswith("@") for request in self._requests(pattern)
         )
         self._expected = {f"@{name}" for name in self._taps}
         self._expected |= {key for key, *_ in requests}
         self._expected |= {
-            f"{path}.attention" for path in self._attended.values() if hasattr(self._modules[path], "is_causal")
+            f"{path}.attention" for path in self._attended.values() if looks_up_attention(self._modules[path])
         }
         self._missing = set(self._expected)
         with self.change("capture", key=next(_NUMBERS)) as undo:
@@ -333,22 +365,56 @@ class Captured(Handle[nn.Module], Mapping[str, Any]):
             if self._taps:
                 _TAPPED.append(self)
                 undo.callback(_TAPPED.remove, self)
-            if self._attended:
+            if attention is not None:
                 for path in self._attended.values():
                     self._refuse_compiled(path)
                 number = next(number for number in itertools.count(1) if number not in _ROUTED)
                 _ROUTED[number] = self
                 undo.callback(_ROUTED.pop, number)
-                undo.callback(change_attention(inner, _attention_change(number)).remove)
+                undo.callback(_route(inner, number))
+                if not self._attended:
+                    self._matching(attention)
 
     # -- what is asked for
 
+    def _found(self, pattern: str) -> list[str]:
+        return [path for path in self._modules if fnmatchcase(path, pattern)]
+
     def _matching(self, pattern: str) -> list[str]:
-        found = [path for path in self._modules if fnmatchcase(path, pattern)]
+        found = self._found(pattern)
         if not found:
-            close = difflib.get_close_matches(pattern, self._modules, n=5, cutoff=0.3)
-            hint = f"close to it are {', '.join(map(repr, close))}" if close else "see model.named_modules()"
-            raise ValueError(f"{pattern!r} matches no module of this {type(self.model).__name__}; {hint}")
+            raise ValueError(
+                f"{pattern!r} matches no module of this {type(self.model).__name__}; {self._hint(pattern)}"
+            )
+        return found
+
+    def _hint(self, pattern: str) -> str:
+        """What may have been meant by a pattern that matches no module."""
+        outer, _, name = pattern.rpartition(".")
+        if any(name in (local_names(self._modules[path]) or ()) for path in self._found(outer)):
+            return f"for a local variable write '{outer}:{name}'"
+        if self._found(f"*.{pattern}"):
+            return f"'*.{pattern}' does"
+        names: set[str] = set(self._modules)
+        if _has_wildcards(pattern):
+            names = set(_families(self._modules)) | {f"*.{path.rpartition('.')[2]}" for path in self._modules if path}
+        close = difflib.get_close_matches(pattern, sorted(names), n=5, cutoff=0.3)
+        return f"close to it are {', '.join(map(repr, close))}" if close else "see model.named_modules()"
+
+    def _attention_layers(self, pattern: str) -> list[str]:
+        """The layers that a pattern asks for; what it matches, where a model hides which of them are such."""
+        layers = [path for path, module in self._modules.items() if looks_up_attention(module)]
+        if not layers:
+            return self._found(pattern)
+        found = [path for path in layers if fnmatchcase(path, pattern)]
+        if not found:
+            matched = f"no {'attention layer' if self._found(pattern) else 'module'}"
+            families = _families(layers)
+            some = ", ".join(map(repr, families[:5])) + (", …" if len(families) > 5 else "")
+            raise ValueError(
+                f"attention={pattern!r} matches {matched} of this {type(self.model).__name__}; its attention layers "
+                f"are {some} (attention=True means all)"
+            )
         return found
 
     def _requests(self, pattern: str) -> Iterator[tuple[str, str, str]]:
@@ -357,12 +423,27 @@ class Captured(Handle[nn.Module], Mapping[str, Any]):
         if colon:
             if not name.isidentifier():
                 raise ValueError(f"{pattern!r} must name a local variable behind its colon, got {name!r}")
-            yield from ((f"{path}:{name}", f":{name}", path) for path in self._matching(path))
-        elif pattern.rpartition(".")[2] == "input" and not any(fnmatchcase(path, pattern) for path in self._modules):
+            yield from ((f"{found}:{name}", f":{name}", found) for found in self._holding(path, name))
+        elif pattern.rpartition(".")[2] == "input" and not self._found(pattern):
             found = self._matching(pattern.rpartition(".")[0])
             yield from ((f"{path}.input", "input", path) for path in found)
         else:
             yield from ((path, "output", path) for path in self._matching(pattern))
+
+    def _holding(self, pattern: str, name: str) -> list[str]:
+        """The modules whose forward may have a local variable; one that is named outright is taken at its word."""
+        matching = self._matching(pattern)
+        if not _has_wildcards(pattern):
+            return matching
+        names = {path: local_names(self._modules[path]) for path in matching}
+        found = [path for path, known in names.items() if known is None or name in known]
+        if not found:
+            every = set().union(*(known or () for known in names.values())) - {"self"}
+            close = difflib.get_close_matches(name, sorted(every), n=5, cutoff=0.5)
+            hint = f"; close to it are {', '.join(map(repr, close))}" if close else ""
+            raise ValueError(f"no forward of what {pattern!r} matches has a local variable {name!r}{hint}")
+        self._optional |= {f"{path}:{name}" for path in found}
+        return found
 
     @staticmethod
     def _locals(requests: dict[tuple[str, str, str], None]) -> dict[str, list[str]]:
@@ -451,13 +532,24 @@ class Captured(Handle[nn.Module], Mapping[str, Any]):
                 return forward(*args, **options)
             result, found = read_locals(module, forward, args, options)
             for name in names:
+                key = f"{path}:{name}"
+                if name not in found and key in self._optional:
+                    continue
                 if name not in found:
-                    tensors = ", ".join(sorted(key for key, value in found.items() if isinstance(value, Tensor)))
+                    tensors = ", ".join(sorted(one for one, value in found.items() if isinstance(value, Tensor)))
                     raise KeyError(
                         f"the forward of {path!r} ({type(module).__name__}) has no local variable {name!r} when it "
                         f"returns; its tensors are {tensors or 'none'}"
                     )
-                self._record(f"{path}:{name}", found[name], module)
+                if found[name] is None and _NAMES_WEIGHTS.search(name) and not self._warned:
+                    self._warned = any(map(looks_up_attention, module.modules()))
+                    if self._warned:
+                        warnings.warn(
+                            f"{key!r} is None: this attention implementation keeps no weights; "
+                            "capture(model, attention=True) reads them all the same",
+                            stacklevel=2,
+                        )
+                self._record(key, found[name], module)
             return result
 
         return around
@@ -552,6 +644,19 @@ class _Complete(BaseException):
         self.captured = captured
 
 
+def _is_several(patterns: list[Any]) -> bool:
+    return any(isinstance(pattern, list | tuple | set) for pattern in patterns)
+
+
+def _has_wildcards(pattern: str) -> bool:
+    return any(sign in pattern for sign in "*?[")
+
+
+def _families(paths: Iterable[str]) -> list[str]:
+    """The paths as patterns: a star for each number, so that all layers of a stack are one."""
+    return list(dict.fromkeys(re.sub(r"(?<![^.])\d+(?![^.])", "*", path) for path in paths))
+
+
 def _by_name(module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
     bound = inspect.signature(module.forward).bind(*args, **options)
     named = dict(bound.arguments)
@@ -563,6 +668,17 @@ def _by_name(module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) 
 
 def _version(tensor: Tensor) -> int | None:
     return None if tensor.is_inference() else tensor._version
+
+
+def _route(model: nn.Module, number: int) -> Callable[[], None]:
+    """Lead the attention of a model past a capture; what ends it."""
+    try:
+        return change_attention(model, _attention_change(number)).remove
+    except (TypeError, NotImplementedError) as error:
+        raise type(error)(
+            f"attention= cannot be read: {error}; where the code keeps the weights in a local variable, read that: "
+            'capture(model, "path:variable")'
+        ) from None
 
 
 @cache

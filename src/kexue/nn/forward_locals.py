@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterable
 from types import FrameType
@@ -13,7 +14,7 @@ require("torch", "torch", "kexue.nn.forward_locals")
 
 from torch import nn  # noqa: E402
 
-__all__ = ["read_locals", "wrap_forward"]
+__all__ = ["local_names", "read_locals", "wrap_forward"]
 
 Around = Callable[..., Any]
 """Called as ``around(forward, *args, **options)``; returns what the forward is to return."""
@@ -106,6 +107,42 @@ class _Call:
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         return self.around(self.forward, *args, **options)
+
+
+def local_names(module: nn.Module) -> set[str] | None:
+    """The names of the local variables that `read_locals` may find, known before a call.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The module.
+
+    Returns
+    -------
+    set of str or None
+        Those of its ``forward``, its arguments included, and of the forwards of its ancestors; none where it has no
+        forward in Python. None where a decorator hides the code, so that nothing is known.
+
+    References
+    ----------
+    ``code.co_varnames``, ``co_cellvars`` and ``co_freevars`` of Python's data model.
+
+    Examples
+    --------
+    >>> sorted(local_names(nn.ReLU())), local_names(nn.ModuleList())
+    (['input', 'self'], set())
+    """
+    names: set[str] = set()
+    forwards = [vars(kind)["forward"] for kind in type(module).__mro__ if "forward" in vars(kind)]
+    for forward in (module.forward, *forwards):
+        function = inspect.unwrap(forward)
+        code = getattr(function, "__code__", None)
+        if code is None or getattr(function, "__func__", function) is nn.Module.forward:
+            continue
+        if code.co_name != "forward":
+            return None
+        names.update(code.co_varnames, code.co_cellvars, code.co_freevars)
+    return names
 
 
 def read_locals(
