@@ -210,15 +210,19 @@ def test_a_local_variable_of_all_that_have_it():
         assert torch.equal(model(x), expected)
     assert sorted(got) == ["0:gate", "2:gate", "3:gate", "4:gate", "4:late", ":input"]
     assert torch.equal(got["0:gate"], model[0].linear(x))
+    with pytest.raises(KeyError, match="'0:late' has not run, or its forward has left it unset; there is '0:gate'"):
+        got["0:late"]
+    with capture(model, "?:late", "0:late"), pytest.raises(KeyError, match="of '0' .* has no local variable 'late'"):
+        model(x)
     with capture(model[0], ":late"), pytest.raises(KeyError, match="has no local variable 'late' when it returns"):
         model[0](x)
     with pytest.raises(
         ValueError, match=r"no forward of what '\[0-2\]' matches has a local variable 'gat'; close .* 'gate'"
     ):
         capture(model, "[0-2]:gat")
-    with capture(model, "?:gate", stop=True) as got:
+    with capture(model, "?:gate", "?:late", stop=True) as got:
         assert model(x) is None
-    assert len(got) == 4
+    assert len(got) == 5
 
 
 def test_weights_that_an_implementation_does_not_keep(build):

@@ -342,6 +342,7 @@ class Captured(Handle[nn.Module], Mapping[str, Any]):
         requests = dict.fromkeys(
             request for pattern in patterns if not pattern.startswith("@") for request in self._requests(pattern)
         )
+        self._optional.difference_update(patterns)  # what is named outright too must be there
         self._expected = {f"@{name}" for name in self._taps}
         self._expected |= {key for key, *_ in requests}
         self._expected |= {
@@ -534,6 +535,7 @@ class Captured(Handle[nn.Module], Mapping[str, Any]):
             for name in names:
                 key = f"{path}:{name}"
                 if name not in found and key in self._optional:
+                    self._missing.discard(key)
                     continue
                 if name not in found:
                     tensors = ", ".join(sorted(one for one, value in found.items() if isinstance(value, Tensor)))
@@ -613,6 +615,7 @@ class Captured(Handle[nn.Module], Mapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         if key not in self._values:
             why = "has not run" if key in self._expected else "was not requested"
+            why += ", or its forward has left it unset" if key in self._optional else ""
             raise KeyError(f"{key!r} {why}; there is {', '.join(map(repr, self._values)) or 'nothing so far'}")
         found = self._values[key]
         for value, versions in found:
