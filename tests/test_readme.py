@@ -64,6 +64,7 @@ def test_one_line_each():
     """Each line works with its import; what it changes of a model can be taken back."""
     from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, GPT2Config, GPT2LMHeadModel
 
+    from kexue.decoding import eps_for_termination
     from kexue.studies.masked_models import listed_tokenizer
 
     lines = lines_of(READMES[0])
@@ -85,6 +86,7 @@ def test_one_line_each():
         "counts": rng.poisson(1.0, (60, 30)),
         "probs": rng.dirichlet(np.ones(3), 60),
         "prior": np.array([0.5, 0.3, 0.2]),
+        "eps_for_termination": eps_for_termination,
     }
     sizes = {
         "vocab_size": 30,
@@ -97,7 +99,8 @@ def test_one_line_each():
     for line, module in lines.items():
         torch.manual_seed(0)
         name = re.match(r"\w+", line)[0]
-        model: torch.nn.Module = GPT2LMHeadModel(GPT2Config(vocab_size=30, n_layer=1, n_head=2, n_embd=16)).eval()
+        config = GPT2Config(vocab_size=30, n_layer=1, n_head=2, n_embd=16, bos_token_id=0, eos_token_id=0)
+        model: torch.nn.Module = GPT2LMHeadModel(config).eval()
         if "mlm" in line:
             model = BertForMaskedLM(BertConfig(**sizes)).eval()
         given = {

@@ -417,13 +417,44 @@ def test_copies_go_on_by_themselves(small_model) -> None:
         torch.testing.assert_close(twin(ids, labels=ids).loss, expected)
 
 
+@pytest.mark.parametrize("settings", [None, 7, [7, 8]], ids=["none", "one", "two"])
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("kind", ["gpt2", "t5"])
+def test_generation_stops_at_an_end_that_the_settings_lack(small_model, kind, beams, settings) -> None:
+    model, prompt = small_model(kind), tokens(2, 3)
+    model.generation_config.eos_token_id = settings
+    before, plain = model.generation_config.to_dict(), generate(model, prompt, max_new_tokens=8)
+    given = copy.deepcopy(model.generation_config)
+    given.update(max_new_tokens=60, do_sample=False, num_beams=beams, eos_token_id=None)
+    mask, start = torch.ones_like(prompt), 1 if kind == "t5" else 3
+    with make_self_terminating(model, 0.2, eos_token_id=5):
+        for ends, found in (
+            (5, generate(model, prompt, num_beams=beams, max_new_tokens=60)),
+            (5, model.generate(prompt, attention_mask=mask, generation_config=given)),
+            (9, generate(model, prompt, num_beams=beams, max_new_tokens=60, eos_token_id=9)),
+        ):
+            assert found.shape[1] < start + 60
+            assert torch.isin(found[:, start:], torch.tensor([5, 7, 8, ends])).any(1).all()
+        assert given.eos_token_id is None
+        # A call that asks for no end gets none.
+        assert generate(model, prompt, max_new_tokens=30, eos_token_id=None).shape[1] == start + 30
+    assert model.generation_config.to_dict() == before
+    assert torch.equal(generate(model, prompt, max_new_tokens=8), plain)
+
+
 def test_a_change_that_fails_leaves_nothing(small_model) -> None:
     model = small_model("gpt2")
     attributes = set(vars(model))
     for arguments, error, message in (
         ({"eps": 0.0}, ValueError, "eps must be in"),
         ({"eps": 0.1, "kind": "x"}, ValueError, "kind must be"),
-        ({"eps": 0.1, "eos_token_id": 23}, ValueError, "eos_id must be in 0 .. 22"),
+        ({"eps": 0.1, "eos_token_id": 23}, ValueError, "eos_token_id must be in 0 .. 22, the vocabulary of the model"),
+        (
+            {"eps": 0.1, "eos_token_id": "</s>"},
+            TypeError,
+            "eos_token_id must be the id of a token, such as tokenizer.eos_token_id, got '</s>'",
+        ),
+        ({"eps": 0.1, "eos_token_id": ["</s>"]}, TypeError, "eos_token_id must be the id of a token"),
     ):
         with pytest.raises(error, match=message):
             make_self_terminating(model, **arguments)
@@ -456,7 +487,8 @@ def test_the_own_form_has_no_beams(small_model) -> None:
     [
         ((EOS, 2.0), ValueError, "eps must be in"),
         ((EOS, 0.1, "x"), ValueError, "kind must be"),
-        ((-1, 0.1), ValueError, "eos_id must be an integer >= 0"),
+        ((-1, 0.1), ValueError, "eos_token_id must be an integer >= 0"),
+        (("</s>", 0.1), TypeError, "eos_token_id must be the id of a token, such as tokenizer.eos_token_id"),
         ((EOS, 0.1, "nmst", -1), ValueError, "prompt_length must be an integer >= 0"),
     ],
 )

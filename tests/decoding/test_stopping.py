@@ -240,7 +240,7 @@ def test_a_bound_below_every_number() -> None:
         ),
         (lambda: ConsistentTopKLogitsWarper(0, 1), ValueError, "top_k"),
         (lambda: ConsistentTopPLogitsWarper(2.0, 1), ValueError, "top_p"),
-        (lambda: ConsistentTopKLogitsWarper(1, -1), ValueError, "eos_id must be an integer >= 0"),
+        (lambda: ConsistentTopKLogitsWarper(1, -1), ValueError, "eos_token_id must be an integer >= 0"),
         (lambda: eos_bound(nn.ReLU(), 0), TypeError, r"head must have a weight of shape \(V, H\), got ReLU"),
         (lambda: eos_bound(nn.Linear(2, 3), 3), ValueError, "eos_id must be in 0 .. 2"),
         (lambda: eos_bound(nn.Linear(2, 3), 0, norm=nn.ReLU()), TypeError, "norm must be a layer norm or RMS norm"),

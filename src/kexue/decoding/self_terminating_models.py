@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import types
 from collections.abc import Sequence
@@ -80,8 +81,8 @@ class SelfTerminatingProcessor(LogitsProcessor):
         relative: bool = True,
         num_beams: int = 1,
     ) -> None:
-        Layer(eos_token_id, eps, kind, relative)  # refuses what is wrong
-        self.eos_token_id = check_eos(eos_token_id)
+        self.eos_token_id = check_eos(eos_token_id, "eos_token_id")
+        Layer(self.eos_token_id, eps, kind, relative)  # refuses what is wrong
         self.eps, self.kind, self.relative = eps, kind, relative
         self.prompt_length = None if prompt_length is None else check_integer(prompt_length, "prompt_length", minimum=0)
         self.num_beams = check_integer(num_beams, "num_beams")
@@ -152,13 +153,16 @@ def make_self_terminating(
     model : transformers.PreTrainedModel
         A causal or encoder-decoder language model; it is changed in place.
     eps : float
-        In (0, 1); see `kexue.decoding.stopping.eps_for_termination`.
+        In (0, 1): the end has at least the probability 1 − (1 − eps)^t at token t. With 0.01, greedy text ends after 69
+        tokens at the latest, and often sooner: texts of usual length are shortened too, and those of beams more. So
+        take ``eps_for_termination(longest acceptable length)``; see `kexue.decoding.stopping.eps_for_termination`.
     kind : {"nmst", "st"}
         The layer; see `self_terminating_log_probs`.
     relative : bool
         Whether the layer starts from the softmax of the model, as is right for one that was trained with it.
     eos_token_id : int or sequence of int, optional
-        The token that ends a sequence; by default that of the model's settings.
+        The token that ends a sequence, or several; by default that of the model's settings, which is what to use for
+        most. ``generate()`` stops at those that are given here and at those of the settings.
 
     Returns
     -------
@@ -168,7 +172,7 @@ def make_self_terminating(
     Raises
     ------
     TypeError
-        If ``model`` is no PreTrainedModel that generates.
+        If ``model`` is no PreTrainedModel that generates, or ``eos_token_id`` is a token instead of its id.
     ValueError
         If ``eps`` or ``kind`` is wrong, or there is no end token, or not one of the vocabulary.
     RuntimeError
@@ -178,8 +182,8 @@ def make_self_terminating(
     -----
     Steps whose label is -100 are context, up to the last label: a sequence cannot end there, and they do not count. So
     mask prompts (and padding) in the labels, as is usual; then the first token after the prompt is the first one in
-    training as well as in generation. With ``relative=False``, and for ST in assisted generation, ``generate()`` has
-    limits that it names.
+    training as well as in generation. A call ``generate(eos_token_id=None)`` stops nowhere, as it says. With
+    ``relative=False``, and for ST in assisted generation, ``generate()`` has limits that it names.
 
     References
     ----------
@@ -203,8 +207,8 @@ def make_self_terminating(
         eos_token_id = getattr(model.generation_config, "eos_token_id", None)
     if eos_token_id is None:
         raise ValueError("eos_token_id must be given, since the model's settings have none")
-    ids = check_eos(eos_token_id)
-    check_vocabulary(ids, model.config.get_text_config().vocab_size)
+    ids = check_eos(eos_token_id, "eos_token_id")
+    check_vocabulary(ids, model.config.get_text_config().vocab_size, "eos_token_id", "the vocabulary of the model")
     layer = Layer(ids, eps, kind, relative)
     handle = Handle(model)
     with handle.change("make_self_terminating") as undo:
@@ -283,15 +287,31 @@ class _Generation:
         **options: Any,
     ) -> Any:
         given = list(logits_processor or [])
-        if self._active and not any(isinstance(one, SelfTerminatingProcessor) for one in given):
+        if self._active:
             layer, settings = self._layer, generation_config or model.generation_config
-            beams = options.get("num_beams") or settings.num_beams or 1
-            if beams > 1 and not layer.relative:
-                raise NotImplementedError("relative=False supports num_beams=1: beams are scored after a softmax")
-            processor = SelfTerminatingProcessor(
-                layer.ids, layer.eps, layer.kind, relative=layer.relative, num_beams=beams
-            )
-            given.insert(0, processor)
+            processor = next((one for one in given if isinstance(one, SelfTerminatingProcessor)), None)
+            if processor is None:
+                beams = options.get("num_beams") or settings.num_beams or 1
+                if beams > 1 and not layer.relative:
+                    raise NotImplementedError("relative=False supports num_beams=1: beams are scored after a softmax")
+                processor = SelfTerminatingProcessor(
+                    layer.ids, layer.eps, layer.kind, relative=layer.relative, num_beams=beams
+                )
+                given.insert(0, processor)
+            # What the processor raises must be what generation stops at.
+            known = options.get("eos_token_id", settings.eos_token_id)
+            if known is None and "eos_token_id" not in options:
+                known = model.generation_config.eos_token_id or []
+            if known is not None:
+                known = known.tolist() if isinstance(known, Tensor) else known
+                known = list(known) if isinstance(known, Sequence) else [known]
+                missing = [one for one in processor.eos_token_id if one not in known]
+                if missing and generation_config is not None and "eos_token_id" not in options:
+                    # Settings and options side by side are deprecated, and the settings are the caller's.
+                    generation_config = copy.deepcopy(generation_config)
+                    generation_config.eos_token_id = known + missing
+                elif missing:
+                    options["eos_token_id"] = known + missing
         generate = type(model).generate if self._before is None else self._before
         return generate(model, inputs, generation_config, LogitsProcessorList(given), *args, **options)
 

@@ -594,13 +594,15 @@ class Layer:
         return found.masked_fill(found < 0.99 * least, -math.inf)
 
 
-def check_eos(eos_id: int | Sequence[int]) -> list[int]:
+def check_eos(eos_id: int | Sequence[int], name: str = "eos_id") -> list[int]:
     """The end tokens as a list.
 
     Parameters
     ----------
     eos_id : int or sequence of int
         What the user gave.
+    name : str
+        Name of the argument, for the message.
 
     Returns
     -------
@@ -614,13 +616,18 @@ def check_eos(eos_id: int | Sequence[int]) -> list[int]:
     TypeError
         If one is no integer.
     """
-    given = list(eos_id) if isinstance(eos_id, Sequence) else [eos_id]
+    given = [eos_id] if isinstance(eos_id, str) or not isinstance(eos_id, Sequence) else list(eos_id)
     if not given:
-        raise ValueError("eos_id must be a token or several, got none")
-    return sorted({check_integer(one, "eos_id", minimum=0) for one in given})
+        raise ValueError(f"{name} must be a token or several, got none")
+    for one in given:
+        if isinstance(one, str):
+            raise TypeError(f"{name} must be the id of a token, such as tokenizer.eos_token_id, got {one!r}")
+    return sorted({check_integer(one, name, minimum=0) for one in given})
 
 
-def check_vocabulary(ids: Sequence[int], size: int) -> None:
+def check_vocabulary(
+    ids: Sequence[int], size: int, name: str = "eos_id", vocabulary: str = "the vocabulary of logits"
+) -> None:
     """Refuse end tokens outside the vocabulary, and a vocabulary of nothing else.
 
     Parameters
@@ -629,6 +636,8 @@ def check_vocabulary(ids: Sequence[int], size: int) -> None:
         The end tokens.
     size : int
         Size of the vocabulary.
+    name, vocabulary : str
+        What the message calls the argument, and the vocabulary.
 
     Raises
     ------
@@ -636,7 +645,7 @@ def check_vocabulary(ids: Sequence[int], size: int) -> None:
         If one is outside, or no other token is left.
     """
     if max(ids) >= size:
-        raise ValueError(f"eos_id must be in 0 .. {size - 1}, the vocabulary of logits, got {max(ids)}")
+        raise ValueError(f"{name} must be in 0 .. {size - 1}, {vocabulary}, got {max(ids)}")
     if size <= len(ids):
         raise ValueError(f"logits must have a token besides the {len(ids)} that end, got a vocabulary of {size}")
 

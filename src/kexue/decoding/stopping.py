@@ -192,7 +192,7 @@ class ConsistentTopKLogitsWarper(TopKLogitsWarper):
         min_tokens_to_keep: int = 1,
     ) -> None:
         super().__init__(top_k, filter_value=filter_value, min_tokens_to_keep=min_tokens_to_keep)
-        self.eos_token_id = check_eos(eos_token_id)
+        self.eos_token_id = check_eos(eos_token_id, "eos_token_id")
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         return consistent_top_k(scores, self.top_k, self.eos_token_id, filter_value=self.filter_value)
@@ -236,7 +236,7 @@ class ConsistentTopPLogitsWarper(TopPLogitsWarper):
         min_tokens_to_keep: int = 1,
     ) -> None:
         super().__init__(top_p, filter_value=filter_value, min_tokens_to_keep=min_tokens_to_keep)
-        self.eos_token_id = check_eos(eos_token_id)
+        self.eos_token_id = check_eos(eos_token_id, "eos_token_id")
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         return consistent_top_p(
