@@ -121,3 +121,34 @@ def test_nothing_is_left_on_the_object_and_nothing_keeps_it_alive():
     del model, handle
     gc.collect()
     assert reference() is None
+
+
+def test_a_handle_says_what_it_is():
+    model = nn.Linear(1, 1)
+    assert repr(Handle(model)) == "<no change on Linear; .model, .remove()>"
+    handle = scale_output(model, 3.0)
+    assert repr(handle) == "<scale_output on Linear: in force; .model, .remove()>"
+    handle.remove()
+    assert repr(handle) == "<scale_output on Linear: taken back; .model, .remove()>"
+
+
+def test_an_attribute_of_the_model_is_not_one_of_the_handle():
+    handle = Handle(nn.Linear(1, 2))
+    with pytest.raises(
+        AttributeError, match=r"no attribute 'weight': it belongs to the model, use handle.model.weight"
+    ):
+        handle.weight  # noqa: B018
+    with pytest.raises(AttributeError, match=r"no attribute 'generate'$"):
+        handle.generate  # noqa: B018
+    assert hasattr(handle, "remove")
+    assert not hasattr(handle, "weight")
+    for twin in (copy.copy(handle), copy.deepcopy(handle), pickle.loads(pickle.dumps(handle))):
+        assert type(twin.model) is nn.Linear
+    assert not hasattr(Handle.__new__(Handle), "model")  # as copies are made
+
+    class Other(Handle):
+        """What derives from it keeps its own attributes, and the usual message."""
+
+    with pytest.raises(AttributeError, match=r"'Other' object has no attribute 'weight'$"):
+        Other(nn.Linear(1, 2)).weight  # noqa: B018
+    assert "Other object at" in repr(Other(None))

@@ -267,6 +267,13 @@ class _Training:
         return type(output)(**{**output, "loss": loss, "logits": log_probs})
 
 
+def _with_ends(known: Any, processor: SelfTerminatingProcessor) -> list[int]:
+    """The ends that are known, in their order, and those of the processor."""
+    known = known.tolist() if isinstance(known, Tensor) else known
+    several = [] if known is None else list(known) if isinstance(known, Sequence) else [known]
+    return several + [one for one in processor.eos_token_id if one not in several]
+
+
 class _Generation:
     """The model's ``generate`` with the processor; called with the model, as the function of a method."""
 
@@ -298,20 +305,18 @@ class _Generation:
                     layer.ids, layer.eps, layer.kind, relative=layer.relative, num_beams=beams
                 )
                 given.insert(0, processor)
-            # What the processor raises must be what generation stops at.
-            known = options.get("eos_token_id", settings.eos_token_id)
-            if known is None and "eos_token_id" not in options:
-                known = model.generation_config.eos_token_id or []
-            if known is not None:
-                known = known.tolist() if isinstance(known, Tensor) else known
-                known = list(known) if isinstance(known, Sequence) else [known]
-                missing = [one for one in processor.eos_token_id if one not in known]
-                if missing and generation_config is not None and "eos_token_id" not in options:
-                    # Settings and options side by side are deprecated, and the settings are the caller's.
+            # What the processor makes probable must be what generation stops at.
+            if "eos_token_id" in options:
+                if options["eos_token_id"] is not None:
+                    options["eos_token_id"] = _with_ends(options["eos_token_id"], processor)
+            else:
+                known = settings.eos_token_id
+                known = _with_ends(model.generation_config.eos_token_id if known is None else known, processor)
+                if generation_config is None:
+                    options["eos_token_id"] = known
+                else:  # beside which options are deprecated; and it is the caller's
                     generation_config = copy.deepcopy(generation_config)
-                    generation_config.eos_token_id = known + missing
-                elif missing:
-                    options["eos_token_id"] = known + missing
+                    generation_config.eos_token_id = known
         generate = type(model).generate if self._before is None else self._before
         return generate(model, inputs, generation_config, LogitsProcessorList(given), *args, **options)
 

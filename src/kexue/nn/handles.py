@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 __all__ = ["Handle"]
@@ -52,7 +52,9 @@ class Handle(Generic[M]):
     ...     return handle
     >>> model = torch.nn.Identity()
     >>> with double_output(model) as handle:
+    ...     handle
     ...     handle.model(torch.ones(2))
+    <double_output on Identity: in force; .model, .remove()>
     tensor([2., 2.])
     >>> model(torch.ones(2))
     tensor([1., 1.])
@@ -61,6 +63,7 @@ class Handle(Generic[M]):
     def __init__(self, model: M) -> None:
         self.model = model
         self._undo: ExitStack | None = None
+        self._verb: str | None = None
 
     @contextmanager
     def change(self, verb: str, *, of: object = None, key: Hashable = None) -> Iterator[ExitStack]:
@@ -99,13 +102,27 @@ class Handle(Generic[M]):
             done.add((verb, key))
             undo.callback(done.discard, (verb, key))
             yield undo
-            self._undo = undo.pop_all()
+            self._undo, self._verb = undo.pop_all(), verb
 
     def remove(self) -> None:
         """Take the change back; after that, do nothing."""
         undo, self._undo = self._undo, None
         if undo is not None:
             undo.close()
+
+    def __repr__(self) -> str:
+        if type(self) is not Handle:  # what derives from it has contents of its own
+            return super().__repr__()
+        verb, state = self._verb or "no change", "taken back" if self._undo is None else "in force"
+        return f"<{verb} on {type(self.model).__name__}{f': {state}' if self._verb else ''}; .model, .remove()>"
+
+    if not TYPE_CHECKING:  # for which every name would be an attribute
+
+        def __getattr__(self, name: str) -> NoReturn:
+            told = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if type(self) is Handle and not name.startswith("_") and hasattr(vars(self).get("model"), name):
+                told += f": it belongs to the model, use handle.model.{name}"
+            raise AttributeError(told, name=name, obj=self)
 
     def __enter__(self) -> Self:
         return self
