@@ -7,13 +7,14 @@ import re
 import unicodedata
 import warnings
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from kexue.interpret.integrated_gradients import integrated_gradients
-from kexue.interpret.text import TextAttribution, explain_text
+from kexue.interpret.text import TextAttribution, explain_text, save_page
 
 TEXT = "这家酒店很好"
 
@@ -138,8 +139,13 @@ def test_half_precision(models, characters, name):
 
 def test_training_mode_is_told_and_kept(models, characters):
     model = copy.deepcopy(models("bert-classes")).train()
-    with pytest.warns(UserWarning, match="fn is in training mode, and its Dropout makes every call another function"):
+    with warnings.catch_warnings(record=True) as told:  # of shares that do not add up as well
+        warnings.simplefilter("always")
         explain_text(model, characters, TEXT, steps=1)
+    assert str(told[0].message).startswith(
+        "model is in training mode, and its Dropout makes every call another function"
+    )
+    assert {one.filename for one in told} == {__file__}
     assert model.training
     assert all(p.requires_grad for p in model.parameters())
 
@@ -261,6 +267,7 @@ def test_tokenizers_that_do_not_know_the_characters(models, characters):
         ({"baseline": torch.zeros(16).long()}, TypeError, "baseline must be a floating-point tensor"),
         ({"text": "好" * 600}, ValueError, "text must have at most 512 tokens for this model, got 602"),
         ({"args": ()}, TypeError, "args"),
+        ({"n_steps": 3}, TypeError, r"explain_text has no argument 'n_steps': did you mean steps\?"),
         ({"stepz": 3}, TypeError, "stepz"),
     ],
 )
@@ -268,6 +275,50 @@ def test_wrong_input_is_refused(models, characters, change, error, message):
     text, options = change.get("text", TEXT), {key: value for key, value in change.items() if key != "text"}
     with pytest.raises(error, match=message):
         explain_text(models("bert-classes"), characters, text, **options)
+
+
+@pytest.mark.parametrize("tokenizer", ["bert-base-chinese", None, 3])
+def test_what_is_no_tokenizer(models, tokenizer):
+    with pytest.raises(TypeError, match="tokenizer must be the tokenizer of the model, such as AutoTokenizer"):
+        explain_text(models("bert-classes"), tokenizer, TEXT)
+
+
+class Cliff(torch.nn.Module):
+    """A classifier that jumps between padding and text within a width, as very confident ones do."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.table, self.width = torch.nn.Embedding(40, 4), width
+        torch.nn.init.ones_(self.table.weight)
+        torch.nn.init.zeros_(self.table.weight[0])
+
+    def get_input_embeddings(self):
+        return self.table
+
+    def forward(self, input_ids, attention_mask=None):
+        level = self.table(input_ids)[:, 1:-1].mean((1, 2))
+        logit = (level - 0.437) / self.width
+        return SimpleNamespace(logits=torch.stack([-logit, logit], -1) / 2)
+
+
+def test_steps_are_added_until_the_shares_add_up(characters):
+    found = explain_text(Cliff(0.0015).double(), characters, TEXT)
+    assert found.steps > 32
+    assert abs(found.delta) <= 0.05
+    assert found.scores.sum() == pytest.approx(1.0, abs=0.05)
+    assert explain_text(Cliff(0.2).double(), characters, TEXT).steps == 32
+
+
+def test_shares_that_do_not_add_up_are_told(characters):
+    for options, steps in (({"steps": 8}, 8), ({"max_steps": 64}, 64), ({"tol": 0.01, "max_steps": 16}, 16)):
+        match = (
+            rf"shares add up to .*% of the change of the prediction \(.* to 1\) with {steps} steps: pass tol=0.05, max"
+        )
+        with pytest.warns(UserWarning, match=match) as told:
+            found = explain_text(Cliff(1e-5).double(), characters, TEXT, **options)
+        assert [one.filename for one in told] == [__file__]
+        for shown in (repr(found), Page(found.to_html()).text):
+            assert re.search(r"the shares are off by .*, \d+% of the change", shown)
 
 
 def test_tokens_that_the_vocabulary_lacks_are_refused(models, characters, bare_characters):
@@ -306,7 +357,7 @@ def titles(page):
 def test_the_characters_of_the_text_are_coloured():
     found = attribution("好 的", [(0, 0), (0, 1), (2, 3)], [0.0, 0.5, -1.0], ["[CLS]", "好", "的"])
     page = Page(found.to_html())
-    assert page.text == "好 的good: 0.5 → 0.9"
+    assert page.text == "好 的good: 0.5 → 0.9 for against"
     assert titles(found.to_html()) == ["+0.5", "+0", "-1"]
     assert found._repr_html_() == found.to_html()
     assert page.attributes[1]["lang"] == "zh-Hans"
@@ -403,6 +454,29 @@ def test_a_scale_makes_texts_comparable():
         found.to_ansi(scale=-1.0)
     with pytest.raises(ValueError, match="lang must be the tag of a language"):
         found.to_html(lang="<")
+
+
+def test_a_page_of_its_own(tmp_path):
+    found = attribution("好 <b>", [(0, 1), (2, 5)], [0.5, -1.0], label="<good>\n")
+    assert found.save(str(tmp_path / "new" / "why.html")) == tmp_path / "new" / "why.html"
+    whole = (tmp_path / "new" / "why.html").read_bytes().decode("utf-8")
+    assert whole.startswith("<!DOCTYPE html>")
+    assert '<meta charset="utf-8">' in whole
+    assert "<title>&lt;good&gt;↵: 好 &lt;b&gt;</title>" in whole
+    assert found.to_html() in whole
+    assert [entry.name for entry in (tmp_path / "new").iterdir()] == ["why.html"]
+    stronger = attribution("的", [(0, 1)], [4.0])
+    both = save_page(tmp_path / "both.html", [found, stronger], title="a & b").read_text(encoding="utf-8")
+    assert found.to_html(scale=4.0) in both
+    assert stronger.to_html() in both
+    assert "<title>a &amp; b</title>" in both
+    empty = attribution("", [], [], [])
+    assert "<div>" in empty.save(tmp_path / "empty.html").read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="attributions must be at least one"):
+        save_page(tmp_path / "x.html", [])
+    for wrong in (found, [found, 3], "text"):
+        with pytest.raises(TypeError, match="attributions must be a sequence of TextAttribution, got"):
+            save_page(tmp_path / "x.html", wrong)
 
 
 def test_a_frame_has_a_row_a_token():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kexue.extras import require
+from kexue.interpret.embedded_model import EmbeddedModel
 from kexue.interpret.quadrature import quadrature_rule
 from kexue.plots.images import as_numbers
 from kexue.plots.style import COLORS
@@ -24,7 +26,7 @@ require("torch", "torch", "kexue.interpret")
 import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-__all__ = ["Attribution", "attribution_heatmap", "integrated_gradients"]
+__all__ = ["Attribution", "attribution_heatmap", "callers_level", "integrated_gradients", "rounding"]
 
 Method = Literal["gausslegendre", "midpoint", "left", "right", "trapezoid"]
 Path = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -182,7 +184,7 @@ def integrated_gradients(
     rows = check_integer(max_batch, "max_batch")
     module = fn if isinstance(fn, nn.Module) else getattr(fn, "__self__", None)
     parts = list(module.modules()) if isinstance(module, nn.Module) else []
-    _warn_of_training(parts)
+    _warn_of_training(fn, parts)
     with torch.inference_mode(False), _constant_parameters(parts):
         paths = _Paths(fn, xs, starts, target, args, path, rows)
         prediction, origin = paths.ends()
@@ -259,26 +261,71 @@ def _constant_parameters(parts: Iterable[nn.Module]) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def _warn_of_training(parts: Iterable[nn.Module]) -> None:
+def callers_level() -> int:
+    """The ``stacklevel`` of a warning at the line outside of these modules that led to it.
+
+    Returns
+    -------
+    int
+        For ``warnings.warn`` in the function that asks.
+
+    Examples
+    --------
+    >>> callers_level() >= 1
+    True
+    """
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("kexue.interpret."):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def rounding(*dtypes: torch.dtype) -> float:
+    """The relative error of an output below which no number of steps helps.
+
+    Parameters
+    ----------
+    *dtypes : torch.dtype
+        Of the inputs and of the output: the coarsest counts.
+
+    Returns
+    -------
+    float
+        Eight times its spacing at 1.
+
+    Examples
+    --------
+    >>> rounding(torch.float32, torch.bfloat16)
+    0.0625
+    """
+    return 8 * max(torch.finfo(dtype).eps for dtype in dtypes)
+
+
+def _name_of(fn: Any) -> str:
+    """What the caller calls the function."""
+    return "model" if isinstance(fn, EmbeddedModel) else "fn"
+
+
+def _warn_of_training(fn: Any, parts: Iterable[nn.Module]) -> None:
     for part in parts:
         rate = part.p if isinstance(part, nn.modules.dropout._DropoutNd) else 0.0
         if isinstance(part, nn.RNNBase):
             rate = part.dropout
         if part.training and (rate > 0 or isinstance(part, nn.modules.batchnorm._BatchNorm)):
             warnings.warn(
-                f"fn is in training mode, and its {type(part).__name__} makes every call another function: call its "
-                "eval() first",
-                stacklevel=3,
+                f"{_name_of(fn)} is in training mode, and its {type(part).__name__} makes every call another function: "
+                "call its eval() first",
+                stacklevel=callers_level(),
             )
             return
 
 
-def _warn_of_open(delta: Tensor, tol: float, steps: int) -> None:
-    if len(delta):
+def _warn_of_open(fn: Any, delta: Tensor, tol: float, steps: int) -> None:
+    if len(delta) and not isinstance(fn, EmbeddedModel):  # of which explain_text tells
         warnings.warn(
             f"{len(delta)} path(s) did not reach tol={tol:g} with {steps} steps, the largest |δ| is "
             f"{delta.abs().max().item():.2g}; where fn has kinks, raise max_steps or tol",
-            stacklevel=4,
+            stacklevel=callers_level(),
         )
 
 
@@ -332,13 +379,14 @@ class _Paths:
         values = torch.cat(parts) if parts else torch.zeros(0, device=self.sample.device)
         if not torch.isfinite(values).all():
             raise RuntimeError(
-                f"fn must be finite, got {values[~torch.isfinite(values)][0].item()} at an input or a baseline"
+                f"{_name_of(self.fn)} must be finite, got {values[~torch.isfinite(values)][0].item()} at an input or a "
+                "baseline"
             )
         self.dtype = promote_half(values).dtype
         at_inputs, at_starts = values.to(self.wide).split([self.batch, len(self.sample)])
         # Below the rounding of the output itself, no number of steps helps.
         size = torch.maximum(at_inputs[self.sample].abs(), at_starts.abs())
-        self.noise = 8 * torch.finfo(values.dtype).eps * size
+        self.noise = rounding(values.dtype, *self.kinds) * size
         return at_inputs, at_starts
 
     def divide(
@@ -361,14 +409,14 @@ class _Paths:
             bound = torch.maximum(tol * change.abs().clamp(min=1e-6), self.noise)
             todo = todo[delta[todo].abs() > bound[todo]]
             if count >= max_steps:
-                _warn_of_open(delta[todo], tol, count)
+                _warn_of_open(self.fn, delta[todo], tol, count)
                 break
             count = min(2 * count, max_steps)
         if not self._has_gradient and (change.abs() > self.noise).any():
             warnings.warn(
-                "the output changes between baselines and inputs but has no gradient: fn detaches it, or computes "
-                "without gradients",
-                stacklevel=3,
+                f"the output changes between baselines and inputs but has no gradient: {_name_of(self.fn)} detaches "
+                "it, or computes without gradients",
+                stacklevel=callers_level(),
             )
         return values, delta, used
 
