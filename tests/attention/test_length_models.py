@@ -42,7 +42,7 @@ def test_a_padded_batch_is_attention_as_defined(build, forward, literal, padded,
     expected = forward(build(name, literal(factor)), padded.ids, padded.mask, padded.positions)
     plain = build(name, implementation)
     unscaled = forward(plain, padded.ids, padded.mask, padded.positions)
-    with enable_length_scaling(plain, base_length=BASE):
+    with enable_length_scaling(plain, base_length=BASE, floor=False):
         found = forward(plain, padded.ids, padded.mask, padded.positions)
     for row, place in enumerate(padded.places):
         place = slice(None) if name == "t5" else place
@@ -53,7 +53,7 @@ def test_a_padded_batch_is_attention_as_defined(build, forward, literal, padded,
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
 def test_padding_changes_nothing(build, forward, padded, name, implementation):
     model = build(name, implementation)
-    with enable_length_scaling(model, base_length=BASE):
+    with enable_length_scaling(model, base_length=BASE, floor=False):
         found = forward(model, padded.ids, padded.mask, padded.positions)
         assert found.isfinite().all()
         for row, (place, text) in enumerate(zip(padded.places, padded.texts, strict=True)):
@@ -66,7 +66,7 @@ def test_padding_changes_nothing(build, forward, padded, name, implementation):
 @pytest.mark.parametrize("pieces", [[1] * 9, [4, 3, 2], [8, 1]], ids=["tokens", "chunks", "prompt"])
 def test_a_cache_changes_nothing(build, decoder, implementation, pieces, texts):
     model = build(decoder, implementation)
-    with enable_length_scaling(model, base_length=BASE), torch.no_grad():
+    with enable_length_scaling(model, base_length=BASE, floor=False), torch.no_grad():
         expected = model(texts[0][None]).logits
         cache, found = None, []
         for piece in texts[0].split(pieces):
@@ -82,7 +82,7 @@ def test_a_static_cache_changes_nothing(build, decoder, implementation, texts):
     from transformers import StaticCache
 
     model = build(decoder, implementation)
-    with enable_length_scaling(model, base_length=BASE), torch.no_grad():
+    with enable_length_scaling(model, base_length=BASE, floor=False), torch.no_grad():
         expected = model(texts[0][None]).logits
         cache, found = StaticCache(config=model.config, max_cache_len=16), []
         for begin, end in ((0, 5), (5, 7), (7, 8), (8, 9)):
@@ -107,7 +107,7 @@ def test_generation_from_a_padded_batch_is_that_from_each_text(build, decoder, o
     padded, model = padded_left, build(decoder, "sdpa")
     plain = model.generate(padded.ids, attention_mask=padded.mask, max_new_tokens=8, do_sample=False, eos_token_id=None)
     settings = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None}
-    with enable_length_scaling(model, base_length=BASE):
+    with enable_length_scaling(model, base_length=BASE, floor=False):
         found = model.generate(padded.ids, attention_mask=padded.mask, **settings, **options)
         for row, text in enumerate(padded.texts):
             beams = {"num_beams": options.get("num_beams", 1)}
@@ -118,7 +118,7 @@ def test_generation_from_a_padded_batch_is_that_from_each_text(build, decoder, o
 
 def test_an_encoder_and_its_decoder_generate(build, texts):
     model = build("t5", "sdpa")
-    with enable_length_scaling(model, base_length=BASE):
+    with enable_length_scaling(model, base_length=BASE, floor=False):
         settings = {"max_new_tokens": 6, "do_sample": False, "eos_token_id": None}
         cached = model.generate(texts[0][None], **settings)
         assert torch.equal(cached, model.generate(texts[0][None], use_cache=False, **settings))
@@ -128,18 +128,18 @@ def test_an_encoder_and_its_decoder_generate(build, texts):
 def test_at_the_base_length_nothing_changes(build, forward, texts, name):
     model = build(name, "sdpa")
     before = forward(model, texts[0][None])
-    with enable_length_scaling(model, base_length=9, floor=True):
+    with enable_length_scaling(model, base_length=9):
         # Up to the base length the floor leaves everything as it is: bit for bit.
         assert torch.equal(forward(model, texts[0][None]), before)
     if name == "bert":
-        with enable_length_scaling(model, base_length=9):
+        with enable_length_scaling(model, base_length=9, floor=False):
             assert torch.equal(forward(model, texts[0][None]), before)
 
 
 def test_the_floor_is_for_those_beyond(build, forward, texts):
     model = build("llama", "sdpa")
     before = forward(model, texts[0][None])
-    with enable_length_scaling(model, base_length=5, floor=True):
+    with enable_length_scaling(model, 5):
         found = forward(model, texts[0][None])
     assert torch.equal(found[:, :5], before[:, :5])
     assert (found[:, 5:] - before[:, 5:]).abs().amin(0).max() > 1e-3
@@ -149,7 +149,7 @@ def test_half_precision(build, forward, padded):
     model = build("llama", "sdpa")
     errors = {}
     for scaled in (False, True):
-        handle = enable_length_scaling(model.double(), base_length=BASE) if scaled else None
+        handle = enable_length_scaling(model.double(), base_length=BASE, floor=False) if scaled else None
         expected = forward(model.to(torch.bfloat16).double(), padded.ids, padded.mask, padded.positions)
         found = forward(model.to(torch.bfloat16), padded.ids, padded.mask, padded.positions)
         assert found.dtype is torch.bfloat16
@@ -169,7 +169,7 @@ def test_gradients_flow_and_checkpointing_computes_the_same(build, forward, padd
         model = build(kind, implementation).train()
         if checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        with enable_length_scaling(model, base_length=BASE):
+        with enable_length_scaling(model, base_length=BASE, floor=False):
             output = forward(model, padded.ids, padded.mask, padded.positions)
             (output * padded.mask[..., None]).square().sum().backward()
         gradients.append([p.grad for p in model.parameters() if p.grad is not None])
@@ -197,7 +197,7 @@ def test_a_compiled_model(build, forward, padded_left, kind):
 
     with torch.no_grad():
         torch.testing.assert_close(call(compiled), plain)
-        with enable_length_scaling(compiled, base_length=BASE) as handle:
+        with enable_length_scaling(compiled, base_length=BASE, floor=False) as handle:
             assert handle.model is compiled
             scaled = call(compiled)
             near(scaled, call(model))
@@ -213,7 +213,7 @@ def test_lengths_are_not_compiled_one_by_one(build):
     counter = CompileCounter()
     model = build("bert", "sdpa")
     compiled = torch.compile(model, backend=counter)
-    with enable_length_scaling(model, base_length=BASE), torch.no_grad():
+    with enable_length_scaling(model, base_length=BASE, floor=False), torch.no_grad():
         for length in (5, 7, 9, 11):
             compiled(torch.arange(3, 3 + length)[None])
     assert counter.frame_count <= 2
@@ -226,7 +226,7 @@ def test_lengths_are_not_compiled_one_by_one(build):
 def test_flex_attention_counts_its_blocks(build, forward, literal, padded, kind):
     expected = forward(build(kind, literal(factor)), padded.ids, padded.mask, padded.positions)
     model = build(kind, "flex_attention").float()
-    with enable_length_scaling(model, base_length=BASE), torch.no_grad():
+    with enable_length_scaling(model, base_length=BASE, floor=False), torch.no_grad():
         found = forward(model, padded.ids, padded.mask, padded.positions)
     for row, place in enumerate(padded.places):
         near(found[row, place], expected[row, place])
@@ -259,7 +259,7 @@ def flash_name():
 def test_flash_attention_and_its_padding(build, forward, literal, padded, kind, flash_name):
     expected = forward(build(kind, literal(factor)), padded.ids, padded.mask, padded.positions)
     model = build(kind, "sdpa")
-    with enable_length_scaling(model, base_length=BASE, backend=flash_name):
+    with enable_length_scaling(model, base_length=BASE, floor=False, backend=flash_name):
         assert "flash" in model.config._attn_implementation
         found = forward(model, padded.ids, padded.mask, padded.positions)
     assert model.config._attn_implementation == "sdpa"
@@ -270,7 +270,7 @@ def test_flash_attention_and_its_padding(build, forward, literal, padded, kind, 
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_flash_attention_and_a_cache(build, decoder, texts, flash_name):
     model = build(decoder, "sdpa")
-    with enable_length_scaling(model, base_length=BASE, backend=flash_name), torch.no_grad():
+    with enable_length_scaling(model, base_length=BASE, floor=False, backend=flash_name), torch.no_grad():
         expected = model(texts[0][None]).logits
         cache, found = None, []
         for piece in texts[0].split([4, 3, 1, 1]):
@@ -284,7 +284,7 @@ def test_flash_attention_refuses_packed_texts(build, flash_name, texts):
     model = build("llama", "sdpa")
     positions = torch.tensor([[0, 1, 2, 3, 0, 1, 2, 3, 4]])
     with (
-        enable_length_scaling(model, base_length=BASE, backend=flash_name),
+        enable_length_scaling(model, base_length=BASE, floor=False, backend=flash_name),
         pytest.raises(NotImplementedError, match="packed sequences cannot be counted"),
     ):
         model(texts[0][None], position_ids=positions)
@@ -294,7 +294,7 @@ def test_packed_texts_count_on_their_own(build, texts):
     """Without a mask, transformers tells texts in one row apart by their positions, and masks them."""
     model = build("llama", "sdpa")
     first, second = texts[1], texts[2]
-    with enable_length_scaling(model, base_length=BASE):
+    with enable_length_scaling(model, base_length=BASE, floor=False):
         positions = torch.cat([torch.arange(len(first)), torch.arange(len(second))])[None]
         packed = model(torch.cat([first, second])[None], position_ids=positions, use_cache=False).logits[0]
         near(packed[: len(first)], model(first[None]).logits[0])
@@ -306,11 +306,11 @@ def test_a_mask_of_ones_own(build, texts):
     model, ids = build("bert", "sdpa"), texts[0][None]
     allowed = torch.ones(9, 9, dtype=torch.bool).tril() | (torch.arange(9) < 4)
     additive = torch.zeros(1, 1, 9, 9).masked_fill(~allowed, torch.finfo(torch.float32).min)
-    with enable_length_scaling(model, base_length=BASE):
+    with enable_length_scaling(model, base_length=BASE, floor=False):
         added = model(ids, attention_mask=additive).last_hidden_state
         boolean = model(ids, attention_mask=allowed[None, None]).last_hidden_state
     near(added, boolean)
-    with enable_length_scaling(model, base_length=4):
+    with enable_length_scaling(model, base_length=4, floor=False):
         torch.testing.assert_close(
             model(ids, attention_mask=additive).last_hidden_state[:, :4],
             build("bert", "sdpa")(ids[:, :4]).last_hidden_state,
@@ -321,7 +321,7 @@ def test_a_mask_of_ones_own(build, texts):
 
 def test_eager_attention_still_gives_its_weights(build, padded):
     model = build("llama", "eager")
-    with enable_length_scaling(model, base_length=BASE):
+    with enable_length_scaling(model, base_length=BASE, floor=False):
         output = model(padded.ids, attention_mask=padded.mask, output_attentions=True)
     assert len(output.attentions) == 2
     assert output.attentions[0].shape == (3, 4, 9, 9)
@@ -330,7 +330,7 @@ def test_eager_attention_still_gives_its_weights(build, padded):
 def test_nothing_is_saved_and_copies_keep_the_scale(build, forward, texts, tmp_path):
     model = build("llama", "sdpa")
     before = forward(model, texts[0][None])
-    handle = enable_length_scaling(model, base_length=BASE)
+    handle = enable_length_scaling(model, base_length=BASE, floor=False)
     scaled = forward(model, texts[0][None])
     model.save_pretrained(tmp_path)
     assert all("kexue" not in path.read_text(encoding="utf-8") for path in tmp_path.glob("*.json"))
@@ -341,15 +341,34 @@ def test_nothing_is_saved_and_copies_keep_the_scale(build, forward, texts, tmp_p
     assert torch.equal(forward(model, texts[0][None]), before)
     assert torch.equal(forward(twin, texts[0][None]), scaled)
     with pytest.raises(RuntimeError, match="can be applied once, and is applied to a part of this LlamaForCausalLM"):
-        enable_length_scaling(twin, base_length=BASE)
+        enable_length_scaling(twin, base_length=BASE, floor=False)
 
 
 def test_the_base_length_is_that_of_the_configuration(build):
     model = build("llama")
     with enable_length_scaling(model):
-        assert model.config._attn_implementation == "kexue_length_log_48+sdpa"
+        assert model.config._attn_implementation == "kexue_length_log_48_floor+sdpa"
     with pytest.raises(ValueError, match="base_length must be given: T5Config has no max_position_embeddings"):
         enable_length_scaling(build("t5"))
+
+
+def test_short_rows_of_a_padded_batch_stay_what_they_are(build, forward, padded, name):
+    model = build(name, "sdpa")
+    before = forward(model, padded.ids, padded.mask, padded.positions)
+    with enable_length_scaling(model, base_length=9):
+        assert torch.equal(forward(model, padded.ids, padded.mask, padded.positions), before)
+
+
+def test_a_table_of_positions_that_ends_is_told(build):
+    for kind in ("bert", "gpt2"):
+        for base in (None, 48, 64):
+            with (
+                pytest.warns(UserWarning, match="table of absolute positions of this model ends at 48: it reads no"),
+                enable_length_scaling(build(kind), base),
+            ):
+                pass
+        enable_length_scaling(build(kind), 47).remove()
+    enable_length_scaling(build("t5"), 600).remove()
 
 
 def test_wrong_calls(build):
@@ -361,10 +380,10 @@ def test_wrong_calls(build):
         with pytest.raises(ValueError, match="base_length must be a number above 1"):
             enable_length_scaling(build("bert"), base_length=base)
     with pytest.raises(ValueError, match="law must be 'log' or 'sphere', got 'linear'"):
-        enable_length_scaling(build("bert"), law="linear")
-    with pytest.raises(ValueError, match="mask must name an implementation that makes masks"):
-        enable_length_scaling(build("bert"), backend="nothing of this name")
-    model = build("bert")
+        enable_length_scaling(build("bert"), 40, law="linear")
+    with pytest.raises(ValueError, match="backend must name an implementation that makes masks .*sdpa.*, got 'flash'"):
+        enable_length_scaling(build("bert"), 40, backend="flash")
+    model = build("llama")
     with enable_length_scaling(model, base_length=64):
         with pytest.raises(RuntimeError, match="enable_length_scaling can be applied once"):
             enable_length_scaling(model, base_length=128)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -476,10 +477,10 @@ def length_score_mod(
 
 def enable_length_scaling(
     model: nn.Module,
-    *,
     base_length: float | None = None,
+    *,
     law: Law = "log",
-    floor: bool = False,
+    floor: bool = True,
     backend: str | None = None,
 ) -> Handle[Any]:
     """Scale the attention of a model of transformers with the number of keys, until the handle takes it back.
@@ -493,12 +494,14 @@ def enable_length_scaling(
     model : torch.nn.Module
         A model of transformers, or a module that contains some.
     base_length : float, optional
-        The length in training, for which nothing changes; ``max_position_embeddings`` of the model's configuration if
-        left out.
+        The length in training; ``max_position_embeddings`` of the model's configuration if left out. Give it where the
+        model was trained on shorter texts than it can read.
     law : {"log", "sphere"}
         How the scale grows.
     floor : bool
-        Whether the factor is never below 1: for models that were trained without it.
+        Whether the factor is never below 1, so that nothing changes up to ``base_length`` keys: right for a model that
+        was trained without it, which also attends to fewer keys in padded rows and at the beginning of a causal text.
+        False is the formula of `length_factor` as it stands, for a model that was trained with it.
     backend : str, optional
         The attention implementation to use, for instance ``"sdpa"``; the model's own if left out.
 
@@ -520,8 +523,18 @@ def enable_length_scaling(
     ValueError
         If a setting is wrong, or ``base_length`` is left out and the configuration does not say it.
 
+    Warns
+    -----
+    UserWarning
+        If the model looks its positions up in a table that ends at ``base_length`` or before.
+
     Notes
     -----
+    Models whose positions are rotary, ALiBi or a relative bias can be given longer texts. BERT, GPT-2 and others with a
+    table of absolute positions cannot read beyond ``max_position_embeddings``, whatever the scale: extend their table
+    first. With ``base_length`` left out, or not below the length of the table, the floor never ends, and nothing
+    changes.
+
     See `kexue.attention.register.change_attention` for models that share a configuration, copies, and calls of
     ``set_attn_implementation`` in between.
 
@@ -536,12 +549,54 @@ def enable_length_scaling(
     >>> model = BertModel(config)
     >>> with enable_length_scaling(model, base_length=64):
     ...     model.config._attn_implementation
-    'kexue_length_log_64+sdpa'
+    'kexue_length_log_64_floor+sdpa'
     """
     if base_length is None:
         base_length = _training_length(model)
     _check_settings(base_length, law)
-    return change_attention(model, _length_change(base_length, law, floor, backend))
+    _check_backend(backend)
+    handle = change_attention(model, _length_change(base_length, law, floor, backend))
+    table = _table_length(model)
+    if table is not None and table <= base_length:
+        warnings.warn(
+            f"the table of absolute positions of this model ends at {table}: it reads no text longer than "
+            f"base_length={base_length:g}, beyond which the scale matters. Extend the table first, or give the length "
+            "in training if that was shorter",
+            stacklevel=2,
+        )
+    return handle
+
+
+def _table_length(model: nn.Module) -> int | None:
+    """How many positions the longest table of absolute ones has; None where there is no table."""
+    found = []
+    for part in model.modules():
+        config: Any = getattr(part, "config", None)
+        if not hasattr(config, "get_text_config"):
+            continue
+        length = getattr(config.get_text_config(), "max_position_embeddings", None)
+        if length is None or getattr(config, "position_embedding_type", "absolute") not in ("absolute", None):
+            continue
+        # By their names: position_embeddings of BERT, wpe of GPT-2, embed_positions of BART.
+        found += [
+            length
+            for name, one in part.named_modules()
+            if isinstance(one, nn.Embedding)
+            and name.rpartition(".")[2] in ("position_embeddings", "wpe", "embed_positions")
+            and one.num_embeddings >= length
+        ]
+    return max(found, default=None)
+
+
+def _check_backend(backend: str | None) -> None:
+    if backend is None:
+        return
+    transformers: Any = require("transformers", "transformers", "enable_length_scaling")
+    known = [name for name in transformers.AttentionMaskInterface() if not name.startswith("kexue")]
+    if backend not in known and not str(backend).startswith("kexue"):
+        raise ValueError(
+            f"backend must name an implementation that makes masks ({', '.join(sorted(known))}), got {backend!r}"
+        )
 
 
 def _training_length(model: nn.Module) -> float:
