@@ -269,6 +269,10 @@ def callers_level() -> int:
     int
         For ``warnings.warn`` in the function that asks.
 
+    References
+    ----------
+    ``warnings.warn``, whose ``skip_file_prefixes`` does this for whole folders.
+
     Examples
     --------
     >>> callers_level() >= 1
@@ -292,6 +296,10 @@ def rounding(*dtypes: torch.dtype) -> float:
     -------
     float
         Eight times its spacing at 1.
+
+    References
+    ----------
+    ``torch.finfo``.
 
     Examples
     --------

@@ -307,6 +307,10 @@ def save_page(
     ValueError
         If there is no attribution, or `lang` or `scale` is wrong.
 
+    References
+    ----------
+    "积分梯度：一种新颖的神经网络可视化方法", https://kexue.fm/archives/7533.
+
     Examples
     --------
     >>> import tempfile
