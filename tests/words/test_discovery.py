@@ -9,6 +9,7 @@ import math
 import os
 import subprocess
 import sys
+import warnings
 import zipfile
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -27,8 +28,11 @@ import kexue.words.runs as runs
 from kexue.extras import MissingExtraError
 from kexue.progress import Progress
 from kexue.words.alphabet import alphabet_table
-from kexue.words.discovery import WordDiscoverer
+from kexue.words.discovery import SmallCorpusWarning, WordDiscoverer
 from kexue.words.spilling import Scratch
+
+# What is said of corpora of a few lines, as these are, is a matter of the tests that ask for it.
+pytestmark = pytest.mark.filterwarnings("ignore::kexue.words.discovery.SmallCorpusWarning")
 
 LETTERS = alphabet_table("han")
 DOCUMENTS = st.lists(st.text("ab中〇𠀀，\n", max_size=60), min_size=1, max_size=5)
@@ -416,6 +420,36 @@ def test_nothing_is_frequent():
     assert found.transform(["不知"]) == [["不", "知"]]
     boundary = WordDiscoverer("boundary", min_count=100).fit(["不知", "平生"])
     assert boundary.table_.columns[-1] == "score"
+
+
+@pytest.mark.parametrize("method", ["solidity", "boundary"])
+def test_a_threshold_out_of_reach_is_told(method):
+    # log(800 / 2) is 5.99.
+    text = ["不知平生萬里長江"] * 100
+    told = r"in 800 letters .* 2 times .* log\(800 / 2\) = 5.99 nats: none of 4 letters can reach the 6 of min_pmi"
+    with pytest.warns(SmallCorpusWarning, match=told):
+        found = WordDiscoverer(method, min_count=2, min_entropy=0.0).fit(text)
+    assert not [word for word in found.vocabulary_ if len(word) == 4]
+    assert (found.n_letters_, found.n_bytes_) == (800, 2499)  # the documents come joined by line ends
+    assert found.min_pmi_ == {2: 2.0, 3: 4.0, 4: 6.0}
+    for change in ({"min_count": 1}, {"min_pmi": 5.9}, {"max_n": 3}, {"min_pmi": [2, 4, math.inf]}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            WordDiscoverer(method, **({"min_count": 2} | change)).fit(text)
+
+
+def test_no_word_is_more_solid_than_its_count_allows():
+    found = WordDiscoverer(min_count=2, min_pmi=-9.0).fit(["不知不觉", "平生不知", "萬里平生，不知"] * 7)
+    table = found.ngrams_.to_polars().filter(pl.col("length") > 1)
+    assert len(table) > 9
+    assert (table["solidity"] <= (found.n_letters_ / table["count"]).log() + 1e-12).all()
+
+
+def test_adjacent_pairs_have_no_threshold_by_count():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = WordDiscoverer("adjacent", min_pmi=9.0).fit(["不知"])
+    assert found.min_pmi_ == {2: 9.0}
 
 
 @pytest.mark.parametrize("corpus", [[], [""], ["，。\n"], iter(())])

@@ -627,7 +627,7 @@ def _edits(a: str, b: str) -> int:
 def _unknown(what: str, text: str, names: Sequence[str], archives: Sequence[str]) -> NoReturn:
     from difflib import get_close_matches  # needed for errors only
 
-    wanted = text.strip().casefold()
+    wanted, names = text.strip().casefold(), list(dict.fromkeys(names))  # a study may have the name of its article
     if re.fullmatch("[0-9]{1,9}", wanted) and archives:
         near = sorted(archives, key=lambda archive: (_edits(wanted, archive), abs(int(wanted) - int(archive))))[:3]
         raise UnknownNameError(f"unknown archive id {text!r}; the nearest are {', '.join(near)}")

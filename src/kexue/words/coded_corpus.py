@@ -33,7 +33,7 @@ class CodedCorpus:
     segments: int
     scratch: Scratch
     limit: float  # bytes that text and what is made of it may take
-    size: float  # bytes of the text in UTF-8, where progress is shown
+    size: float  # bytes of the text in UTF-8
 
 
 @contextlib.contextmanager
@@ -53,15 +53,10 @@ def coded_corpus(
     limit = math.inf if memory_limit is None else float(memory_limit)
     with Scratch() as scratch:
         text = CodedText(scratch, limit / 4) if client is None else ClusterText(client)
-        size = 0.0
-        if progress is None:
-            counts, borders = _read(blocks, letters, text)
-        else:
-            with Stage(progress, "reading", _known_size(corpus, encoding)) as stage:
-                counts, borders = _read(_measured(blocks, stage), letters, text)
-            size = stage.done
+        with Stage(progress, "reading", None if progress is None else _known_size(corpus, encoding)) as stage:
+            counts, borders = _read(_measured(blocks, stage), letters, text)
         # The text neither begins with a border nor ends without one, so there is a border for each segment.
-        yield CodedCorpus(text, counts, int(counts.sum()), borders, scratch, limit, size)
+        yield CodedCorpus(text, counts, int(counts.sum()), borders, scratch, limit, stage.done)
 
 
 def _known_size(corpus: Any, encoding: str) -> int | None:

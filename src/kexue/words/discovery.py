@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
     import polars
     from sklearn.utils import Tags
 
-__all__ = ["WordDiscoverer"]
+__all__ = ["SmallCorpusWarning", "WordDiscoverer"]
 
 _METHODS = ("solidity", "boundary", "adjacent")
 _BACKFILTERS = ("longest", "all_orders")
+
+
+class SmallCorpusWarning(UserWarning):
+    """No n-gram of some length can be as solid as it is asked to be in so little text."""
 
 
 class WordDiscoverer(TransformerMixin, BaseEstimator):
@@ -67,8 +72,9 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
     min_count : int
         Smallest count of n-grams and of words; not used by ``"adjacent"``.
     min_pmi : mapping of int to float, sequence of float, or float, optional
-        Smallest solidity in nats: by length, of the lengths 2 to ``max_n``, or of all; by default 2, 4, 6 and so on.
-        For ``"adjacent"`` one number, 1 by default, which must be exceeded.
+        Smallest solidity in nats: by length, of the lengths 2 to ``max_n``, or of all; by default 2, 4, 6 and so on,
+        which are made for a megabyte of text or more. For ``"adjacent"`` one number, 1 by default, which must be
+        exceeded.
     min_entropy : float
         Smallest entropy of the neighbours in nats, for ``"boundary"``.
     min_prob : float
@@ -101,6 +107,12 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         order of falling score, then by string.
     lexicon_ : dict of str to int
         All words, the known ones among them: what text is cut by.
+    min_pmi_ : dict of int to float
+        The thresholds in use, by length.
+    n_letters_ : int
+        T, the letters of the alphabet in the corpus.
+    n_bytes_ : int
+        Bytes of the text in UTF-8.
     ngrams_ : NgramTable
         The n-grams, unless the method is ``"adjacent"``.
 
@@ -110,6 +122,9 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
     ``"adjacent"`` include what words that went have added. Neither the order of the documents, nor their blocks, nor
     the limit, nor the cluster changes any of it. The entropies are not corrected for the bias of small samples. A
     letter that occurs only as a part of a word that went becomes a word in ``"adjacent"``.
+
+    As no part of a gram is rarer than itself, :math:`S(g) \le \log(T / c(g))`: in a small corpus, what is frequent
+    cannot be very solid. Of less than a megabyte, ask for less, for instance ``min_count=8, min_pmi=3``.
 
     References
     ----------
@@ -139,7 +154,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         min_prob: float = 1e-7,
         backfilter: str = "longest",
         alphabet: str | Iterable[tuple[int | str, int | str]] = "han",
-        known: Iterable[str] | os.PathLike[str] | None = None,
+        known: Literal["jieba"] | Iterable[str] | os.PathLike[str] | None = None,
         encoding: str = "utf-8",
         normalize: str | Callable[[str], str] | None = None,
         memory_limit: int | None = None,
@@ -160,7 +175,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         self.client = client
 
     def fit(self, corpus: Corpus, y: None = None, *, progress: Progress | None = None) -> WordDiscoverer:
-        """Find the words of a corpus.
+        r"""Find the words of a corpus.
 
         Parameters
         ----------
@@ -188,6 +203,11 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
             If a temporary file cannot be written.
         MissingExtraError
             If an optional dependency is missing.
+
+        Warns
+        -----
+        SmallCorpusWarning
+            If :math:`\log(T / \mathrm{min\_count})` is below a threshold in use: there can be no word of that length.
         """
         thresholds = self._check()
         known = _known_words(self.known, self.normalize)
@@ -202,6 +222,9 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         ) as coded:
             if not coded.letters:
                 raise ValueError("no characters of the alphabet in the corpus")
+            self.min_pmi_ = dict(enumerate(thresholds, 2))
+            self.n_letters_, self.n_bytes_ = coded.letters, int(coded.size)
+            self._warn_of_small_corpus()
             n, min_count = self.max_n, self.min_count
             if self.method == "adjacent":
                 ngrams, found = None, self._adjacent(coded, thresholds[0], progress)
@@ -280,6 +303,19 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
         if not 0 < self.min_prob < 1:
             raise ValueError(f"min_prob must lie between 0 and 1, got {self.min_prob!r}")
         return _thresholds(self.min_pmi, 2 if self.method == "adjacent" else n, pairs=self.method == "adjacent")
+
+    def _warn_of_small_corpus(self) -> None:
+        """Say that a threshold is out of reach; one of infinity was meant to be."""
+        most = math.log(self.n_letters_ / self.min_count)
+        beyond = [order for order, least in self.min_pmi_.items() if most < least < math.inf]
+        if self.method != "adjacent" and beyond:
+            warnings.warn(
+                f"in {self.n_letters_} letters an n-gram that occurs {self.min_count} times has a solidity of at most "
+                f"log({self.n_letters_} / {self.min_count}) = {most:.2f} nats: none of {beyond[0]} letters can reach "
+                f"the {self.min_pmi_[beyond[0]]:g} of min_pmi; lower min_pmi or min_count, or read more text",
+                SmallCorpusWarning,
+                stacklevel=3,
+            )
 
     def _solid(
         self, coded: CodedCorpus, ngrams: NgramTable, thresholds: list[float], progress: Progress | None
