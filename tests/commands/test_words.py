@@ -6,8 +6,11 @@ import gzip
 import io
 import json
 import os
+import random
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -69,7 +72,7 @@ def test_discover_says_what_the_estimator_says(call, files, generated):
 @pytest.mark.parametrize(
     "words",
     ["packed.txt.gz", "folder", "folder/*.txt", "-", "other.txt --encoding gb18030", "other.txt --encoding auto"]
-    + ["- --memory-limit 200kB", "- --encoding auto"],
+    + ["- --memory-limit 1MB", "- --encoding auto", "other.txt", "other.txt --encoding gbk"],
 )
 def test_every_way_in_gives_the_same(call, files, words):
     _, expected, _ = call(*DISCOVER, "plain.txt")
@@ -81,21 +84,110 @@ def test_every_way_in_gives_the_same(call, files, words):
 def test_forms_and_files(call, files, tmp_path):
     _, expected, _ = call(*DISCOVER, "plain.txt")
     words = [line.split("\t")[0] for line in expected.splitlines()[1:]]
-    code, out, err = call(*DISCOVER, "plain.txt", "--form", "jsonl", "-o", "new/words.jsonl")
-    assert (code, out, err) == (0, "", "")
-    lines = (tmp_path / "new" / "words.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["word"] for line in lines] == words
-    assert call(*DISCOVER, "plain.txt", "--form", "ik", "--top", "3")[1].splitlines() == words[:3]
+    for options in (["-o", "words.jsonl"], ["--form", "jsonl", "-o", "words.txt"]):
+        code, out, err = call(*DISCOVER, "plain.txt", *options)
+        assert (code, out, err) == (0, "", "")
+        lines = (tmp_path / options[-1]).read_text(encoding="utf-8").splitlines()
+        assert [json.loads(line)["word"] for line in lines] == words
+    call(*DISCOVER, "plain.txt", "-o", "words.tsv")
+    assert (tmp_path / "words.tsv").read_text(encoding="utf-8") == expected
+    assert call(*DISCOVER, "plain.txt", "--form", "tsv", "-o", "other.jsonl")[0] == 0
+    assert (tmp_path / "other.jsonl").read_text(encoding="utf-8") == expected
+    longer = [word for word in words if len(word) > 1]
+    assert len(longer) < len(words)
+    assert call(*DISCOVER, "plain.txt", "--form", "ik", "--top", "3")[1].splitlines() == longer[:3]
     (jieba,) = call(*DISCOVER, "plain.txt", "--form", "jieba", "--top", "1")[1].splitlines()
-    assert jieba.split(" ")[0] == words[0]
+    assert jieba.split(" ")[0] == longer[0]
     assert jieba.split(" ")[1].isdecimal()
+
+
+def test_the_kinds_of_words_that_are_listed(call, tmp_path):
+    text = "，".join(["不知", "平生", "2024", "a4"] * 9 + ["萬里不知何处人家"] * 2 + ["的", "7"] * 20 + ["了"] * 200)
+    (tmp_path / "text.txt").write_text(text, encoding="utf-8")
+    (tmp_path / "known.txt").write_text("平生\n", encoding="utf-8")
+    every = ["了", "7", "的", "不知", "2024", "a4", "平生"]
+    for options, expected in [
+        ("--min-pmi 2", every),
+        ("--min-pmi 2 --no-numbers", ["了", "的", "不知", "a4", "平生"]),
+        ("--min-pmi 2 --min-length 2", ["不知", "2024", "a4", "平生"]),
+        ("--min-pmi 2 --known known.txt", ["不知", "2024", "a4"]),
+        ("--min-pmi 2 --known known.txt --min-length 1", [word for word in every if word != "平生"]),
+    ]:
+        _, out, _ = call(*DISCOVER, "text.txt", *options.split())
+        assert [line.split("\t")[0] for line in out.splitlines()[1:]] == expected, options
+    _, out, _ = call(*DISCOVER, "text.txt", "--min-pmi", "2", "--form", "jieba", "--no-numbers")
+    assert out == "不知 11\na4 9\n平生 9\n"
+
+
+def test_thresholds_may_be_divided_by_commas(call, files):
+    _, expected, _ = call(*DISCOVER, "plain.txt", "--min-pmi", "1", "3", "5")
+    assert expected != call(*DISCOVER, "plain.txt")[1]
+    for words in ("--min-pmi 1,3,5 --quiet", "--min-pmi 1,3 5 --quiet", "--min-pmi=1,3,5 --quiet"):
+        assert call("words", "discover", "plain.txt", "--min-count", "8", *words.split()) == (0, expected, "")
+
+
+# -- what is said at the end
+
+
+@pytest.fixture
+def small(tmp_path):
+    """1500 lines of common words of two letters, in each of them one of six new words of four."""
+    draw = random.Random(0)
+    common = [chr(0x5000 + 2 * i) + chr(0x5001 + 2 * i) for i in range(50)]
+    new = ["蓝瘦香菇", "皮皮虾仁", "凡尔赛宫", "内卷青年", "躺平大师", "破防时刻"]
+    lines = []
+    for _ in range(1500):
+        line = draw.choices(common, k=5)
+        line.insert(draw.randrange(6), draw.choice(new))
+        lines.append("".join(line))
+    (tmp_path / "small.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return new
+
+
+def test_words_too_frequent_for_a_small_corpus_are_told(call, small):
+    code, out, err = call("words", "discover", "small.txt", "--known", "jieba", "-o", "new.tsv")
+    assert (code, out) == (0, "")
+    first, second = err.splitlines()[-2:]
+    assert re.fullmatch(r"\d+ words, \d+ of them new, of 0\.065 MB -> new\.tsv", first)
+    assert second == (
+        "kexue: 6 n-grams of 4 letters that may be words are too frequent for so little text: in 21000 letters, what "
+        "occurs more than 52 times cannot have a solidity of 6; try --min-pmi 3"
+    )
+    assert call("words", "discover", "small.txt", "--quiet", "-o", "new.tsv") == (0, "", "")
+    code, out, err = call("words", "discover", "small.txt", "--min-pmi", "3")
+    assert (code, err.splitlines()[-1]) == (0, f"{len(out.splitlines()) - 1} words of 0.065 MB")
+    assert set(small) <= {line.split("\t")[0] for line in out.splitlines()}
+
+
+def test_thresholds_out_of_reach_are_told(call, small, tmp_path):
+    head = (tmp_path / "small.txt").read_text(encoding="utf-8").splitlines()[:500]
+    (tmp_path / "head.txt").write_text("\n".join(head), encoding="utf-8")
+    code, _, err = call("words", "discover", "head.txt")
+    assert code == 0
+    assert err.splitlines()[-1] == (
+        "kexue: no word of 4 letters can have a solidity of 6 here: of what occurs 32 times in 7000 letters, it is at "
+        "most log(7000 / 32) = 5.4; try --min-count 8 --min-pmi 3"
+    )
+    code, out, err = call(*DISCOVER[:2], "head.txt", "--quiet", "--min-count", "999", "-o", "none.tsv")
+    assert (code, len(err.splitlines())) == (0, 1)
+    code, out, err = call("words", "discover", "head.txt", "--min-count", "8", "--min-pmi", "3")
+    assert set(small) <= {line.split("\t")[0] for line in out.splitlines()}
+    assert not err.splitlines()[-1].startswith("kexue: ")
+
+
+def test_terms_are_counted(call, small):
+    code, out, err = call(
+        "words", "terms", "small.txt", "--general", "small.txt", "--min-pmi", "3", "--top", "1", "-o", "terms.tsv"
+    )
+    assert (code, out) == (0, "")
+    assert re.fullmatch(r"\d+ terms(, the first 1)? -> terms\.tsv", err.splitlines()[-1])
 
 
 def test_only_what_a_dictionary_lacks(call, files, tmp_path):
     every = [line.split("\t")[0] for line in call(*DISCOVER, "plain.txt")[1].splitlines()[1:]]
     (tmp_path / "known.txt").write_text("\n".join(f"{word} 5 n" for word in every[::2]), encoding="utf-8")
     new = call(*DISCOVER, "plain.txt", "--known", "known.txt", "--form", "ik")[1].splitlines()
-    assert new == every[1::2]
+    assert new == [word for word in every[1::2] if len(word) > 1]
 
 
 @pytest.mark.parametrize("method", ["boundary", "adjacent"])
@@ -168,10 +260,22 @@ def test_terms(call, generated, tmp_path):
         ("words discover plain.txt --workers 2 --scheduler tcp://x", 2, "give one of them"),
         ("words discover plain.txt --method solid", 2, "solid"),
         ("words discover plain.txt --min-count 0", 1, "min_count must be an integer >= 1, got 0"),
-        ("words discover other.txt", 1, "other.txt: byte 0 (8"),
-        ("words discover plain.txt --known none.txt", 1, "none.txt"),
+        ("words discover other.txt --encoding utf-8", 1, "is not utf-8; try --encoding auto, gb18030 or utf-16"),
+        ("words segment other.txt --lexicon jieba --encoding utf-8", 1, "try --encoding auto, gb18030 or utf-16"),
+        ("words terms other.txt --general plain.txt --encoding utf-8", 1, "try --encoding auto, gb18030 or utf-16"),
+        ("vectors train other.txt --encoding utf-8 -o a.vec", 1, "try --encoding auto, gb18030 or utf-16"),
+        ("words terms --general plain.txt other.txt", 2, "name the text of the field, FILE, before --general"),
+        ("words discover --min-pmi 2 3 4 plain.txt", 2, "got 'plain.txt'; put FILE before --min-pmi"),
+        ("words discover plain.txt --memory-limit 4", 2, "got 4 bytes; say 4GB?"),
+        ("words discover plain.txt --memory-limit 200kB", 2, "a megabyte or more, got 200000 bytes; say 4GB?"),
+        ("words discover plain.txt --min-length 0", 2, "--min-length must be 1 or more, got 0"),
+        ("words discover plain.txt -o no/where/x.tsv", 2, f"there is no folder {Path('no', 'where')}"),
+        ("words discover plain.txt -o folder", 2, "folder is a folder: name a file in it"),
+        ("words segment plain.txt --lexicon jieba -o no/x", 2, "there is no folder no"),
+        ("words discover plain.txt --known jeiba", 2, "neither jieba nor a file: 'jeiba'"),
+        ("words discover plain.txt --known none.txt", 2, "none.txt"),
         ("words segment plain.txt", 2, "--lexicon FILE"),
-        ("words segment plain.txt --lexicon none.txt", 1, "none.txt"),
+        ("words segment plain.txt --lexicon none.txt", 2, "neither jieba nor a file: 'none.txt'"),
         ("words segment plain.txt --lexicon empty.txt", 1, "empty.txt holds no word"),
         ("words discover empty.txt", 1, "no characters of the alphabet in the corpus"),
     ],

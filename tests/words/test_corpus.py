@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import kexue.words.corpus as module
 from kexue.extras import MissingExtraError
-from kexue.words.corpus import expand_paths, iter_blocks, iter_documents, iter_lines
+from kexue.words.corpus import WrongEncodingError, expand_paths, iter_blocks, iter_documents, iter_lines
 
 TEXT = "不知平生\n萬里〇𠀀𱍐\r\n\nlast ligne"
 
@@ -48,6 +48,25 @@ def test_every_encoding_gives_the_same_text(tmp_path, codec, encoding):
     path.write_bytes(TEXT.encode(codec))
     assert together(iter_blocks(path, encoding=encoding)) == TEXT + "\n"
     assert list(iter_documents([path], encoding=encoding)) == ["不知平生", "萬里〇𠀀𱍐", "last ligne"]
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "gb2312"])
+def test_what_gb18030_holds_has_other_names(tmp_path, encoding):
+    path = tmp_path / "text.txt"
+    path.write_bytes("平生不知".encode(encoding) + "𠀀".encode("gb18030"))
+    assert together(iter_blocks(path, encoding=encoding)) == "平生不知𠀀\n"
+    assert list(iter_documents(path, encoding=encoding)) == ["平生不知𠀀"]
+    path.write_bytes(b"\xff")
+    with pytest.raises(WrongEncodingError, match='is not gb18030; try encoding="auto", "utf-8" or "utf-16"'):
+        list(iter_documents(path, encoding=encoding))
+
+
+@given(st.text())
+def test_auto_reads_whatever_is_utf_8_as_that(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "any.txt"
+    path.write_bytes(text.encode("utf-8", "ignore"))
+    read = [list(iter_documents(path, encoding=encoding)) for encoding in ("auto", "utf-8")]
+    assert read[0] == read[1]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "auto"])

@@ -15,7 +15,19 @@ import tyro
 from kexue.progress import NullProgress, Progress, StandardErrorProgress
 from kexue.studies.runner import CallError
 
-__all__ = ["FileArguments", "Files", "Input", "Output", "byte_size", "corpus_of", "dask_client", "lexicon_of"]
+__all__ = [
+    "FileArguments",
+    "Files",
+    "Input",
+    "Output",
+    "byte_size",
+    "check_place",
+    "corpus_of",
+    "dask_client",
+    "lexicon_file",
+    "lexicon_of",
+    "options_spelled_out",
+]
 
 Files = Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE ...", help_behavior_hint="")]
 """Names of files, as the words of an option."""
@@ -31,12 +43,30 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 class Input:
     """How the text is read."""
 
-    encoding: Literal["utf-8", "gb18030", "utf-16", "auto"] = "utf-8"
-    """Encoding of the files; auto looks at each."""
+    encoding: Annotated[
+        Literal["utf-8", "gb18030", "gbk", "gb2312", "utf-16", "auto"] | None,
+        tyro.conf.arg(metavar="auto|utf-8|gb18030|gbk|gb2312|utf-16", help_behavior_hint=""),
+    ] = None
+    """Encoding of the text. If left out, each file is looked at (auto); standard input, read as it comes, is utf-8."""
     normalize: Annotated[Literal["nfkc"] | None, tyro.conf.arg(metavar="nfkc", help_behavior_hint="")] = None
     """Unicode normal form that the text is brought to first: nfkc makes full-width letters plain ones."""
     quiet: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Show no progress."""
+    """Show no progress, and say nothing of what was found, unless that is nothing."""
+
+    def encoding_of(self, corpus: Iterable[Path | BinaryIO]) -> str:
+        """The encoding that a corpus is read in.
+
+        Parameters
+        ----------
+        corpus : iterable of Path and binary file
+            As `corpus_of` returns it.
+
+        Returns
+        -------
+        str
+            What was asked for; else "auto", which reads a file twice, unless there is one that flows by.
+        """
+        return self.encoding or ("auto" if all(isinstance(member, Path) for member in corpus) else "utf-8")
 
     @property
     def progress(self) -> Progress:
@@ -49,7 +79,18 @@ class Output:
     """Where the result goes."""
 
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="FILE", help_behavior_hint="")] = None
-    """File to write, whole or not at all; standard output if left out."""
+    """File to write, whole or not at all; standard output, in UTF-8, if left out."""
+
+    def check(self) -> None:
+        """Refuse what cannot be written, before any work is done for it.
+
+        Raises
+        ------
+        CallError
+            If an option is wrong.
+        """
+        if self.output is not None:
+            check_place(self.output)
 
     def write(self, lines: Iterable[str]) -> None:
         """Write lines to the file, or print them.
@@ -75,13 +116,32 @@ class Output:
                 file.write(f"{line}\n".encode())
 
 
+def check_place(path: Path) -> None:
+    """Refuse a file that cannot be made, before any work is done for it.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+
+    Raises
+    ------
+    CallError
+        If its folder does not exist, or it is a folder itself.
+    """
+    if not path.parent.is_dir():
+        raise CallError(f"there is no folder {path.parent}")
+    if path.is_dir():
+        raise CallError(f"{path} is a folder: name a file in it")
+
+
 def byte_size(text: str | None) -> int | None:
     """A number of bytes, as people write it.
 
     Parameters
     ----------
     text : str or None
-        For instance "500MB", "2 GiB", "1e9" is not one; powers of 1024 with an i, else of 1000.
+        For instance "500MB", "2 GiB"; "1e9" is not one. Powers of 1024 with an i, else of 1000.
 
     Returns
     -------
@@ -91,12 +151,12 @@ def byte_size(text: str | None) -> int | None:
     Raises
     ------
     CallError
-        If it is no size.
+        If it is no size, or below a megabyte.
 
     Examples
     --------
-    >>> byte_size("1.5GB"), byte_size("2MiB"), byte_size("4096")
-    (1500000000, 2097152, 4096)
+    >>> byte_size("1.5GB"), byte_size("2MiB"), byte_size("4000000")
+    (1500000000, 2097152, 4000000)
     """
     if text is None:
         return None
@@ -104,6 +164,9 @@ def byte_size(text: str | None) -> int | None:
     size = int(float(match[1]) * (1024 if match[3] else 1000) ** _POWERS[match[2].lower()]) if match else 0
     if size < 1:
         raise CallError(f"a size must be a number of bytes such as 4GB, 500MB or 2GiB, got {text!r}")
+    if size < 1_000_000:
+        bare = text.strip() if text.strip().isdecimal() else "4"
+        raise CallError(f"a limit must be a megabyte or more, got {size} bytes; say {bare}GB?")
     return size
 
 
@@ -141,6 +204,33 @@ def corpus_of(names: Iterable[str]) -> list[Path | BinaryIO]:
     return found
 
 
+def lexicon_file(name: str) -> Path:
+    """The file of words that an option names.
+
+    Parameters
+    ----------
+    name : str
+        "jieba", for the dictionary that the installed jieba brings, or a file.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    CallError
+        If it is neither.
+    """
+    if name == "jieba":
+        from kexue.words.word_lists import jieba_dictionary
+
+        return jieba_dictionary()
+    if not Path(name).is_file():
+        raise CallError(f"neither jieba nor a file: {name!r}")
+    return Path(name)
+
+
 def lexicon_of(name: str) -> dict[str, int]:
     """The words that an option names.
 
@@ -154,9 +244,27 @@ def lexicon_of(name: str) -> dict[str, int]:
     dict of str to int
         Words and counts; see `kexue.words.word_lists.read_words`.
     """
-    from kexue.words.word_lists import jieba_dictionary, read_words
+    from kexue.words.word_lists import read_words
 
-    return read_words(jieba_dictionary() if name == "jieba" else name)
+    return read_words(lexicon_file(name))
+
+
+@contextlib.contextmanager
+def options_spelled_out() -> Iterator[None]:
+    """What is said of a wrong encoding names the option, not the argument of Python.
+
+    Raises
+    ------
+    ValueError
+        If the text is not in the encoding that was asked for.
+    """
+    from kexue.words.corpus import WrongEncodingError
+
+    try:
+        yield
+    except WrongEncodingError as error:
+        first, *rest, last = error.others
+        raise ValueError(f"{error.fault}; try --encoding {', '.join([first, *rest])} or {last}") from None
 
 
 @contextlib.contextmanager

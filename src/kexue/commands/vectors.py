@@ -9,7 +9,14 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from kexue.commands.corpus_options import FileArguments, Input, corpus_of, lexicon_of
+from kexue.commands.corpus_options import (
+    FileArguments,
+    Input,
+    check_place,
+    corpus_of,
+    lexicon_of,
+    options_spelled_out,
+)
 from kexue.extras import require
 from kexue.studies.runner import CallError
 
@@ -60,10 +67,12 @@ class Train:
         corpus = corpus_of(self.corpus)
         if self.output is None or self.output.suffix not in _ENDINGS:
             raise CallError(f"train needs a file to write: -o NAME with NAME ending in {', '.join(_ENDINGS)}")
+        check_place(self.output)
         segmenter: Any = str.split
         if self.lexicon is not None:
             segmenter = Segmenter(lexicon_of(self.lexicon))
-        sentences = SegmentedCorpus(corpus, segmenter, encoding=self.reading.encoding, normalize=self.reading.normalize)
+        encoding = self.reading.encoding_of(corpus)
+        sentences = SegmentedCorpus(corpus, segmenter, encoding=encoding, normalize=self.reading.normalize)
         model = PMIVectors(
             dim=self.fitting.dim,
             window=self.fitting.window,
@@ -72,7 +81,9 @@ class Train:
             random_state=self.fitting.seed,
             n_jobs=self.fitting.threads,
         )
-        model.fit(sentences, progress=self.reading.progress).save(self.output)
+        with options_spelled_out():
+            model.fit(sentences, progress=self.reading.progress)
+        model.save(self.output)
         return 0
 
 

@@ -20,13 +20,25 @@ from typing import Any, BinaryIO
 
 from kexue.extras import MissingExtraError
 
-__all__ = ["ENCODINGS", "BLOCK", "PACKED", "Corpus", "expand_paths", "iter_blocks", "iter_documents", "iter_lines"]
+__all__ = [
+    "ENCODINGS",
+    "BLOCK",
+    "PACKED",
+    "Corpus",
+    "WrongEncodingError",
+    "expand_paths",
+    "iter_blocks",
+    "iter_documents",
+    "iter_lines",
+]
 
 Corpus = Iterable[str | os.PathLike[str] | BinaryIO] | os.PathLike[str]
 """Documents (strings) and files (paths, or binary files that are open for reading) in any mixture, or one path."""
 
 ENCODINGS = ("utf-8", "gb18030", "utf-16", "auto")
 """Encodings that files may be in; see `iter_blocks`."""
+
+_SUBSETS = {"gbk": "gb18030", "gb2312": "gb18030"}  # what has another name, and is read as what holds it
 
 BLOCK = 1 << 20
 """About how many characters a block of text has."""
@@ -39,6 +51,15 @@ PACKED = (*_OPENERS, ".zst")
 """Endings of files that are unpacked on the way."""
 
 _MARKS = {"utf-8": (codecs.BOM_UTF8,), "gb18030": (b"\x84\x31\x95\x33",), "utf-16": (codecs.BOM_UTF16_LE,)}
+
+
+class WrongEncodingError(ValueError):
+    """Bytes that the encoding does not have, and the encodings to try."""
+
+    def __init__(self, fault: str, others: list[str]) -> None:
+        first, *rest = (f'"{name}"' for name in others)
+        super().__init__(f"{fault}; try encoding={', '.join([first, *rest[:-1]])} or {rest[-1]}")
+        self.fault, self.others = fault, others
 
 
 class _UndecodableError(Exception):
@@ -66,7 +87,7 @@ def iter_blocks(
     encoding : {"utf-8", "gb18030", "utf-16", "auto"}
         Encoding of the files; a byte order mark at the beginning is dropped, and UTF-16 without one is little-endian.
         ``"auto"``: what the byte order mark says; without one UTF-8 where the whole file is UTF-8, else GB 18030. That
-        reads such a file twice.
+        reads such a file twice. ``"gbk"`` and ``"gb2312"`` are read as GB 18030, which holds them.
     normalize : {None, "nfkc"} or callable
         Applied to the text before anything else sees it. It is given whole lines, however long they are.
     block_size : int
@@ -99,7 +120,7 @@ def iter_blocks(
     >>> list(iter_blocks(["不知平生"], block_size=3))
     [('不知平', False), ('生', True)]
     """
-    members, change = _checked(corpus, encoding, normalize)
+    members, encoding, change = _checked(corpus, encoding, normalize)
     return _blocks(members, encoding, change, block_size)
 
 
@@ -138,7 +159,7 @@ def iter_documents(
     >>> list(iter_documents(["不知", "平生"]))
     ['不知', '平生']
     """
-    members, change = _checked(corpus, encoding, normalize)
+    members, encoding, change = _checked(corpus, encoding, normalize)
     return _documents(members, encoding, change)
 
 
@@ -177,7 +198,7 @@ def iter_lines(
     >>> list(iter_lines(["不知\\n\\n平生"]))
     [['不知', '', '平生']]
     """
-    members, change = _checked(corpus, encoding, normalize)
+    members, encoding, change = _checked(corpus, encoding, normalize)
     return (lines for member in members for lines in _lines(member, encoding, change))
 
 
@@ -234,13 +255,14 @@ def _files_below(path: Path) -> list[Path]:
 
 def _checked(
     corpus: Any, encoding: str, normalize: str | Callable[[str], str] | None
-) -> tuple[Iterable[Any], Callable[[str], str] | None]:
-    """The members of a corpus, and what changes their text; whatever is wrong is told before anything is read."""
+) -> tuple[Iterable[Any], str, Callable[[str], str] | None]:
+    """Members of a corpus, their encoding, what changes their text; what is wrong is told before anything is read."""
     members = _members(corpus)
     change = _normalizer(normalize)
-    if encoding not in ENCODINGS:
+    name = _SUBSETS.get(encoding, encoding)
+    if name not in ENCODINGS:
         raise ValueError(f"encoding must be one of {', '.join(ENCODINGS)}, got {encoding!r}")
-    return members, change
+    return members, name, change
 
 
 def _members(corpus: Any) -> Iterable[Any]:
@@ -390,10 +412,9 @@ def _in_some_encoding(file: Any, encoding: str) -> Iterator[str]:
         faults = " and ".join(f"byte {fault.offset} ({fault.content.hex(' ')}) is not {name}" for name, fault in tried)
         raise ValueError(f"{_name_of(file)}: {faults}; repair or convert the file, for instance with iconv -c")
     fault = tried[0][1]
-    others = [name for name in ENCODINGS if name not in (encoding, "auto")]
-    raise ValueError(
-        f"{_name_of(file)}: byte {fault.offset} ({fault.content.hex(' ')}) is not {encoding}; "
-        f'try encoding="auto", "{others[0]}" or "{others[1]}"'
+    raise WrongEncodingError(
+        f"{_name_of(file)}: byte {fault.offset} ({fault.content.hex(' ')}) is not {encoding}",
+        ["auto", *(name for name in ENCODINGS if name not in (encoding, "auto"))],
     )
 
 
