@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -380,31 +381,75 @@ def _dispatch(words: Sequence[str]) -> int:
 
         print(__version__)
         return OK
-    verb = _nearest(words[0], _VERBS, "verb")
+    verb = words[0]
+    if verb not in _VERBS:
+        raise _no_verb(verb)
     if verb == "run":
         return _run(words[1:])
     if verb in _GROUPS:
         if len(words) < 2 or words[1] in ("-h", "--help"):
             print(f"usage: kexue {verb} {_GROUPS[verb]}        (kexue {verb} VERB --help says more)")
             return OK if len(words) > 1 else WRONG_WORDS
-        table: dict[str, type] = importlib.import_module(f"kexue.commands.{verb}").VERBS
+        table = _group(verb)
         inner = _nearest(words[1], table, f"{verb} verb")
         with _plain_failures():
-            return _call(table[inner], words[2:], f"kexue {verb} {inner}")
+            return _call(table[inner], words[2:], f"kexue {verb} {inner}", _INTO_A_FILE.get(verb))
     kind = _VERBS[verb]
     assert kind is not None
     return _call(kind, words[1:], f"kexue {verb}")
 
 
-def _call(kind: type, words: Sequence[str], prog: str) -> int:
+def _call(kind: type, words: Sequence[str], prog: str, into_a_file: str | None = None) -> int:
     verb: Callable[[], int] = tyro.cli(kind, args=list(words), prog=prog)
-    return verb()
+    if into_a_file is None:
+        return verb()
+    with _no_word_lost(into_a_file):
+        return verb()
+
+
+def _group(name: str) -> dict[str, type]:
+    """The verbs of a group."""
+    verbs: dict[str, type] = importlib.import_module(f"kexue.commands.{name}").VERBS
+    return verbs
+
+
+def _no_verb(word: str) -> CallError:
+    """With the nearest verb, which may be one of a group."""
+    within = {inner: f"kexue {group} {inner}" for group in _GROUPS for inner in _group(group) if inner not in _VERBS}
+    near = get_close_matches(word, [*_VERBS, *within], n=1)
+    if near and near[0] in within:
+        return CallError(f"there is no verb {word!r}; did you mean {within[near[0]]!r}?")
+    return CallError(f"there is no verb {did_you_mean(word, _VERBS, otherwise='; there are ' + ', '.join(_VERBS))}")
 
 
 def _nearest(word: str, known: dict[str, Any], what: str) -> str:
     if word in known:
         return word
     raise CallError(f"there is no {what} {did_you_mean(word, known, otherwise='; there are ' + ', '.join(known))}")
+
+
+# Groups whose results are words, and how these come into a file.
+_INTO_A_FILE = {"words": "-o FILE", "vectors": "> FILE"}
+
+
+@contextmanager
+def _no_word_lost(into_a_file: str) -> Iterator[None]:
+    """Files and pipes are UTF-8, whatever the code page; a terminal that cannot show a word is an error."""
+    stream: Any = sys.stdout
+    if not hasattr(stream, "reconfigure"):
+        yield
+        return
+    terminal, encoding, errors = stream.isatty(), stream.encoding, stream.errors
+    stream.reconfigure(encoding=encoding if terminal else "utf-8", errors="strict")
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        if not terminal:
+            raise
+        lost = error.object[error.start : error.end]
+        raise PartError(f"this terminal ({encoding}) cannot show {lost!r}; write it to a file: {into_a_file}") from None
+    finally:
+        stream.reconfigure(encoding=encoding, errors=errors)
 
 
 class PartError(RuntimeError):

@@ -302,6 +302,59 @@ def test_nothing_is_half_written(call, files, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+# -- code pages
+
+CODE_PAGES = pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "cp1252"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+    ids=["ascii", "cp1252", "C"],
+)
+
+
+@CODE_PAGES
+def test_no_word_is_lost_in_a_pipe(tmp_path, environment):
+    (tmp_path / "text.txt").write_text("不知平生\n", encoding="utf-8")
+    (tmp_path / "words.txt").write_text("不知\n平生\n", encoding="utf-8")
+    (tmp_path / "a.vec").write_text("3 2\nx 1 0\n不知 1 0.1\n平生 0 1\n", encoding="utf-8")
+    code = (
+        "import sys; from kexue.cli import main\n"
+        "main('words segment text.txt --lexicon words.txt --quiet'.split())\n"
+        "main('vectors related a.vec x'.split())\n"
+        "print(sys.stdout.encoding)"
+    )
+    outcome = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, env={**os.environ, **environment}
+    )
+    cut, one, other, encoding = outcome.stdout.decode("utf-8").splitlines()
+    assert (cut, one.split("\t")[0], other.split("\t")[0]) == ("不知 平生", "不知", "平生")
+    assert encoding.lower() not in ("utf-8", "utf8"), "what comes after is as it was"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals to write to are POSIX")
+@CODE_PAGES
+def test_a_terminal_that_cannot_show_a_word_is_told(tmp_path, environment):
+    (tmp_path / "text.txt").write_text("不知\n", encoding="utf-8")
+    master, terminal = os.openpty()
+    try:
+        outcome = subprocess.run(
+            [sys.executable, "-m", "kexue", "words", "segment", "text.txt", "--lexicon", "text.txt", "--quiet"],
+            cwd=tmp_path,
+            stdout=terminal,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **environment},
+        )
+    finally:
+        os.close(terminal)
+        os.close(master)
+    told = outcome.stderr.decode("ascii")
+    assert outcome.returncode == 1
+    assert re.fullmatch(r"kexue: this terminal \(.*\) cannot show '\?\?'; write it to a file: -o FILE\n", told), told
+
+
 # -- without the extras of others
 
 
