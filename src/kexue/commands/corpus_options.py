@@ -253,6 +253,11 @@ def lexicon_of(name: str) -> dict[str, int]:
 def options_spelled_out() -> Iterator[None]:
     """What is said of a wrong encoding names the option, not the argument of Python.
 
+    Yields
+    ------
+    None
+        For the block that reads.
+
     Raises
     ------
     ValueError
