@@ -30,7 +30,7 @@ def test_outcomes():
 
 
 WORD = ["不知"] * 40
-REST = ["".join(chr(0x5000 + i) for i in range(start, 900, 3)) for start in range(3)]
+REST = [chr(0x5000 + i) for i in range(20)] * 40
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,14 @@ REST = ["".join(chr(0x5000 + i) for i in range(start, 900, 3)) for start in rang
     [
         (WORD + REST, {"max_n": 2}, None),
         (WORD + REST, {"max_n": 2, "method": "adjacent", "min_prob": 0.01}, None),
-        (REST, {"method": "adjacent"}, None),
+        (REST, {"method": "adjacent"}, "no word of two letters or more was found; try less for --min-pmi"),
+        (["不知"], {}, "no word of two letters or more was found; try more text"),
         (["一二三"], {"method": "adjacent", "min_pmi": 9.0}, "no word of two letters or more was found; try less for "),
         (WORD, {"max_n": 2}, r"at most log\(80 / 32\) = 0.9; try more text"),
-        (WORD + REST, {}, r"no word of 4 letters .* log\(980 / 32\) = 3.4; try --min-count 8 --min-pmi 3"),
+        (WORD + REST, {}, r"no word of 3 letters .* log\(880 / 32\) = 3.3; try --min-count 8 --min-pmi 3"),
         (WORD + REST, {"min_pmi": 3}, None),
-        (WORD + REST, {"min_count": 8, "min_pmi": 5}, r"log\(980 / 8\) = 4.8; try --min-pmi 3"),
-        (WORD + REST, {"max_n": 2, "min_count": 1, "min_pmi": 4}, "1 n-grams of 2 letters .* more than 18 times"),
+        (WORD + REST, {"min_count": 8, "min_pmi": 5}, r"log\(880 / 8\) = 4.7; try --min-pmi 3"),
+        (WORD + REST, {"max_n": 2, "min_count": 1, "min_pmi": 4}, "1 n-grams of 2 letters .* more than 16 times"),
         (REST, {"max_n": 2}, "no word of two letters or more was found; try --min-count 8$"),
         (REST, {"max_n": 2, "min_count": 8}, "no word of two letters or more was found; try more text"),
     ],

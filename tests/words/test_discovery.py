@@ -442,7 +442,7 @@ def test_no_word_is_more_solid_than_its_count_allows():
     found = WordDiscoverer(min_count=2, min_pmi=-9.0).fit(["不知不觉", "平生不知", "萬里平生，不知"] * 7)
     table = found.ngrams_.to_polars().filter(pl.col("length") > 1)
     assert len(table) > 9
-    assert (table["solidity"] <= (found.n_letters_ / table["count"]).log() + 1e-12).all()
+    assert (table["solidity"] <= (found.ngrams_.total / table["count"]).log() + 1e-12).all()
 
 
 def test_adjacent_pairs_have_no_threshold_by_count():

@@ -81,9 +81,9 @@ def advice(discoverer: Any) -> str | None:
     nothing = not any(len(word) > 1 for word in discoverer.lexicon_)
     if discoverer.method == "adjacent":
         return "no word of two letters or more was found; try less for --min-pmi and --min-prob" if nothing else None
-    letters, min_count = discoverer.n_letters_, discoverer.min_count
+    letters, min_count = discoverer.ngrams_.total, discoverer.min_count
     limits = {order: least for order, least in discoverer.min_pmi_.items() if least < math.inf}
-    most = math.log(letters / min_count)
+    most = math.log(letters / min_count) if letters else math.inf
     beyond = [order for order, least in limits.items() if most < least]
     strict = {order: least for order, least in limits.items() if least > _MIN_PMI}
     frequent = {} if beyond or letters >= _LARGE else _too_frequent(discoverer, strict)
@@ -105,7 +105,7 @@ def advice(discoverer: Any) -> str | None:
         return None
     changes = [f"--min-count {_MIN_COUNT}"] if min_count > _MIN_COUNT and not frequent else []
     changes += [f"--min-pmi {_MIN_PMI:g}"] if strict else []
-    reachable = math.log(letters / min(min_count, _MIN_COUNT)) >= _MIN_PMI
+    reachable = math.log(discoverer.n_letters_ / min(min_count, _MIN_COUNT)) >= _MIN_PMI
     return f"{reason}; try {' '.join(changes) if changes and reachable else 'more text'}"
 
 

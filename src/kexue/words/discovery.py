@@ -110,7 +110,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
     min_pmi_ : dict of int to float
         The thresholds in use, by length.
     n_letters_ : int
-        T, the letters of the alphabet in the corpus.
+        Letters of the alphabet in the corpus.
     n_bytes_ : int
         Bytes of the text in UTF-8.
     ngrams_ : NgramTable
@@ -224,12 +224,12 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
                 raise ValueError("no characters of the alphabet in the corpus")
             self.min_pmi_ = dict(enumerate(thresholds, 2))
             self.n_letters_, self.n_bytes_ = coded.letters, int(coded.size)
-            self._warn_of_small_corpus()
             n, min_count = self.max_n, self.min_count
             if self.method == "adjacent":
                 ngrams, found = None, self._adjacent(coded, thresholds[0], progress)
             else:
                 ngrams = count_coded(coded, n, min_count=min_count, entropy=True, progress=progress)
+                self._warn_of_small_corpus(ngrams.total)
                 if self.method == "solidity":
                     found = self._solid(coded, ngrams, thresholds, progress)
                 else:
@@ -304,14 +304,14 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
             raise ValueError(f"min_prob must lie between 0 and 1, got {self.min_prob!r}")
         return _thresholds(self.min_pmi, 2 if self.method == "adjacent" else n, pairs=self.method == "adjacent")
 
-    def _warn_of_small_corpus(self) -> None:
+    def _warn_of_small_corpus(self, total: int) -> None:
         """Say that a threshold is out of reach; one of infinity was meant to be."""
-        most = math.log(self.n_letters_ / self.min_count)
+        most = math.log(total / self.min_count) if total else math.inf
         beyond = [order for order, least in self.min_pmi_.items() if most < least < math.inf]
-        if self.method != "adjacent" and beyond:
+        if beyond:
             warnings.warn(
-                f"in {self.n_letters_} letters an n-gram that occurs {self.min_count} times has a solidity of at most "
-                f"log({self.n_letters_} / {self.min_count}) = {most:.2f} nats: none of {beyond[0]} letters can reach "
+                f"in {total} letters an n-gram that occurs {self.min_count} times has a solidity of at most "
+                f"log({total} / {self.min_count}) = {most:.2f} nats: none of {beyond[0]} letters can reach "
                 f"the {self.min_pmi_[beyond[0]]:g} of min_pmi; lower min_pmi or min_count, or read more text",
                 SmallCorpusWarning,
                 stacklevel=3,
