@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import dataclasses
 import importlib
 import os
@@ -18,6 +17,7 @@ from typing import Any
 
 import tyro
 
+from kexue.commands.code_pages import UnshownError, no_word_lost, speak_any_code_page
 from kexue.data import DataError, UnknownDataSetError
 from kexue.extras import MissingExtraError
 from kexue.runs.catalogue import CatalogueError, UnknownNameError, load_catalogue
@@ -403,7 +403,7 @@ def _call(kind: type, words: Sequence[str], prog: str, into_a_file: str | None =
     verb: Callable[[], int] = tyro.cli(kind, args=list(words), prog=prog)
     if into_a_file is None:
         return verb()
-    with _no_word_lost(into_a_file):
+    with no_word_lost(into_a_file):
         return verb()
 
 
@@ -432,26 +432,6 @@ def _nearest(word: str, known: dict[str, Any], what: str) -> str:
 _INTO_A_FILE = {"words": "-o FILE", "vectors": "> FILE"}
 
 
-@contextmanager
-def _no_word_lost(into_a_file: str) -> Iterator[None]:
-    """Files and pipes are UTF-8, whatever the code page; a terminal that cannot show a word is an error."""
-    stream: Any = sys.stdout
-    if not hasattr(stream, "reconfigure"):
-        yield
-        return
-    terminal, encoding, errors = stream.isatty(), stream.encoding, stream.errors
-    stream.reconfigure(encoding=encoding if terminal else "utf-8", errors="strict")
-    try:
-        yield
-    except UnicodeEncodeError as error:
-        if not terminal:
-            raise
-        lost = error.object[error.start : error.end]
-        raise PartError(f"this terminal ({encoding}) cannot show {lost!r}; write it to a file: {into_a_file}") from None
-    finally:
-        stream.reconfigure(encoding=encoding, errors=errors)
-
-
 class PartError(RuntimeError):
     """What a part of the package, called by a command, has to say of its input."""
 
@@ -469,6 +449,7 @@ def _plain_failures() -> Iterator[None]:
 
 _FAILURES = (
     PartError,
+    UnshownError,
     StudyError,
     StorageError,
     LockedError,
@@ -505,7 +486,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    _speak_any_code_page()
+    speak_any_code_page()
     try:
         with _plain_warnings():
             code = _dispatch(words)
@@ -546,22 +527,3 @@ def _plain_warnings() -> Iterator[None]:
 
         warnings.showwarning = say  # type: ignore[assignment]
         yield
-
-
-# What a code page may lack and a reader must tell apart, the verdicts above all.
-_PLAIN = dict(zip("✓✗–−≤≥’“”·×", ["+", "x", "-", "-", "<=", ">=", "'", '"', '"', "-", "x"], strict=True))
-
-
-def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    return "".join(_PLAIN.get(letter, "?") for letter in error.object[error.start : error.end]), error.end
-
-
-def _speak_any_code_page() -> None:
-    # Titles are Chinese: a console with another code page must not turn them into an error.
-    codecs.register_error("kexue-plain", _in_plain_letters)
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None and (getattr(stream, "encoding", "") or "").lower() not in ("utf-8", "utf8"):
-            reconfigure(errors="kexue-plain")

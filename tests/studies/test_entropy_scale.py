@@ -96,7 +96,9 @@ def test_further_models(tmp_path):
     names = {metric["name"] for metric in run.metrics}
     assert {"stdlib/accuracy/log-64/32", "stdlib/causal/accuracy/log/64", "stdlib/causal/accuracy/floor/64"} < names
     assert values(run, "stdlib/causal/accuracy/floor/16") == values(run, "stdlib/causal/accuracy/fixed/16")
-    assert len([claim for claim in run.claims if "n₀ = 64" in claim.claim and claim.source == "article"]) == 3
+    found = [claim for claim in run.claims if "n₀ = 64" in claim.claim]
+    assert len(found) >= 3
+    assert {claim.source for claim in found} == {"ours"}, "bytes of a program library are no language"
     assert len([claim for claim in run.claims if "next token" in claim.claim or "without the law" in claim.claim]) == 2
 
 

@@ -132,7 +132,7 @@ def correct_prior(
 def fit_temperature(probs: Any, labels: ArrayLike) -> float:
     r"""The temperature at which predictions on held-out rows have the smallest log-loss.
 
-    .. math:: T = \arg\min_T -\sum_i \log \Big( p_{i y_i}^{1/T} \Big/ \sum_c p_{ic}^{1/T} \Big)
+    .. math:: \operatorname{argmin}_T -\sum_i \log \frac{p_{i y_i}^{1/T}}{\sum_c p_{ic}^{1/T}}
 
     which is convex in 1/T.
 
