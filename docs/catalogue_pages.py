@@ -20,7 +20,7 @@ import kexue
 from kexue.report import build_gallery
 from kexue.report.phrases import PHRASES, VERDICTS
 from kexue.runs.catalogue import Article, Study, Text, is_built, load_catalogue
-from kexue.runs.shipped import read_shipped
+from kexue.runs.shipped import Shipped, read_shipped
 from kexue.studies import built
 from kexue.studies.runner import VERDICTS as SHIPPED
 
@@ -55,6 +55,11 @@ class Room(SphinxDirective):
         return self.parse_text_to_nodes(_room(self.arguments[0]), allow_section_headings=True)
 
 
+@cache
+def _shipped() -> dict[str, Shipped]:
+    return read_shipped(SHIPPED)
+
+
 def _say(key: str, language: str) -> str:
     english, chinese = PHRASES[key]
     return english if language == "en" else chinese
@@ -66,7 +71,7 @@ def _in(language: str, text: Text) -> str:
 
 def _verdicts(study: Study, language: str) -> str:
     """The verdicts of a study as badges, the words beside the marks."""
-    shipped = read_shipped(SHIPPED).get(study.name)
+    shipped = _shipped().get(study.name)
     if shipped is None:
         return f'<span class="badge">{_say("no_verdict", language)}</span>'
     counts = {verdict: count for verdict, count in shipped.headline.items() if count}
@@ -183,7 +188,7 @@ def _add_verdicts(app: Sphinx, what: str, name: str, value: object, options: obj
         if name not in article.parts:
             continue
         for study in (catalogue.study(one) for one in article.studies):
-            shipped = read_shipped(SHIPPED).get(study.name)
+            shipped = _shipped().get(study.name)
             if shipped is None:
                 continue
             found = ", ".join(f"{VERDICTS[verdict][0]} {n} {verdict}" for verdict, n in shipped.headline.items() if n)
@@ -216,7 +221,7 @@ def _build_gallery(app: Sphinx) -> None:
     """Put the gallery of shipped verdicts beside the pages; nothing is run."""
     folder = Path(app.doctreedir) / "extra"
     shutil.rmtree(folder, ignore_errors=True)
-    build_gallery(folder / "gallery", [], read_shipped(SHIPPED), built=built())
+    build_gallery(folder / "gallery", [], _shipped(), built=built())
     app.config.html_extra_path = [str(folder)]
 
 

@@ -133,6 +133,7 @@ corpora = st.lists(st.text(alphabet="天地玄黄，a1", max_size=20), min_size=
 
 @settings(max_examples=60, deadline=None)
 @given(corpora, st.integers(1, 3), st.tuples(*[st.sampled_from([-1.0, 0.0, 0.3, 0.9])] * 3))
+@pytest.mark.filterwarnings("ignore::kexue.words.discovery.SmallCorpusWarning")  # a few letters are enough here
 def test_the_published_steps_give_what_the_discoverer_gives(texts, min_count, thresholds):
     assume(max(Counter("".join(texts).replace("，", "")).values(), default=0) >= min_count)
     ours = discovered(texts, min_count=min_count, min_pmi=thresholds, alphabet="article").vocabulary_

@@ -157,6 +157,7 @@ def test_the_language_is_what_it_says():
     assert np.bincount(roots, minlength=6).min() > 15  # each place is as likely
 
 
+@pytest.mark.filterwarnings("ignore::kexue.words.discovery.SmallCorpusWarning")  # a few letters are enough here
 def test_a_model_of_the_readers(tmp_path, treebanks):
     texts = ["".join(sentence) for sentence in CHINESE] + [pretrained.DEMO]
     words = [word for sentence in [*ENGLISH[0], *map(pretrained._leaves, TREES)] for word in sentence]

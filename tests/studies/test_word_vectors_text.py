@@ -9,6 +9,9 @@ import pytest
 from kexue.data import DataError
 from kexue.studies.word_vectors_text import FUNCTION_WORDS, VectorText
 
+# A few hundred letters are enough here.
+pytestmark = pytest.mark.filterwarnings("ignore::kexue.words.discovery.SmallCorpusWarning")
+
 
 def text(dataset, **options):
     chosen = {"lexicon": "discovered", "characters": 20_000, "share": 1.0, "seeds": [3], "data_dir": None, **options}

@@ -67,6 +67,7 @@ def test_counts_are_those_of_both_texts_cut_into_the_words_of_both():
     assert miner.contrast_.equals(expected.filter(pl.col("word") != "高"))
 
 
+@pytest.mark.filterwarnings("ignore::kexue.words.discovery.SmallCorpusWarning")  # a few letters are enough here
 def test_a_word_that_only_one_lexicon_has_is_counted_in_both_texts():
     """Only the text of the field has 电压 often enough for the discoverer; the other one has it all the same."""
     domain = ["电压正常", "电压升高", "测电压值", "查电压表", "压力正常", "电流正常"] * 3
@@ -159,6 +160,7 @@ def test_a_seed_is_listed_whatever_its_score_but_only_if_it_occurs():
     assert miner.terms_["score"][1] < 0.5
 
 
+@pytest.mark.filterwarnings("ignore::kexue.words.discovery.SmallCorpusWarning")  # a few letters are enough here
 def test_known_words_and_rules_are_left_out():
     assert TermMiner(Given(known=("电压",))).fit(DOMAIN, GENERAL).terms_["word"].to_list() == ["电流"]
     assert TermMiner(Given(), keep=lambda word: word != "电流").fit(DOMAIN, GENERAL).vocabulary_ == {"电压": 3}

@@ -76,10 +76,9 @@ def text_counts(dataset: str, min_count: int, data_dir: Any) -> tuple[Any, list[
 
     from kexue.data import load_documents
     from kexue.words.segmentation import Segmenter
-    from kexue.words.word_lists import jieba_dictionary, read_words
 
     documents = load_documents(dataset, data_dir=data_dir)
-    cut = Segmenter(read_words(jieba_dictionary())).segment_batch(documents.texts)
+    cut = Segmenter("jieba").segment_batch(documents.texts)
     # Words of one character are mostly particles and pieces of names.
     kept = [[word for word in text if len(word) > 1 and not any(map(str.isdigit, word))] for text in cut]
     frequency: dict[str, int] = {}
