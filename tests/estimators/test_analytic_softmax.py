@@ -157,6 +157,8 @@ def test_what_cannot_be_merged_is_told() -> None:
         model.merge(AnalyticSoftmaxClassifier().fit(x[:, :4], y))
     with pytest.raises(ValueError, match="shrinkage='auto' needs all data at once"):
         AnalyticSoftmaxClassifier(shrinkage="auto").fit(x, y).merge(model)
+    with pytest.raises(TypeError, match="other must be an AnalyticSoftmaxClassifier, got int"):
+        model.merge(3)
 
 
 def test_many_rows_are_summed_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

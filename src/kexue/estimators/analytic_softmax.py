@@ -210,6 +210,8 @@ class AnalyticSoftmaxClassifier(ClassifierMixin, BaseEstimator):
 
         Raises
         ------
+        TypeError
+            If ``other`` is something else.
         ValueError
             If classes or features differ, or shrinkage is ``"auto"``.
 
@@ -222,6 +224,8 @@ class AnalyticSoftmaxClassifier(ClassifierMixin, BaseEstimator):
         >>> model.class_count_
         array([50., 50., 50.])
         """
+        if not isinstance(other, AnalyticSoftmaxClassifier):
+            raise TypeError(f"other must be an AnalyticSoftmaxClassifier, got {type(other).__name__}")
         check_is_fitted(self)
         check_is_fitted(other)
         if isinstance(self.shrinkage, str):
