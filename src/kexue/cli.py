@@ -396,7 +396,7 @@ def _dispatch(words: Sequence[str]) -> int:
             return _call(table[inner], words[2:], f"kexue {verb} {inner}", _INTO_A_FILE.get(verb))
     kind = _VERBS[verb]
     assert kind is not None
-    return _call(kind, words[1:], f"kexue {verb}")
+    return _call(kind, words[1:], f"kexue {verb}", _INTO_A_FILE.get(verb))
 
 
 def _call(kind: type, words: Sequence[str], prog: str, into_a_file: str | None = None) -> int:
@@ -428,8 +428,8 @@ def _nearest(word: str, known: dict[str, Any], what: str) -> str:
     raise CallError(f"there is no {what} {did_you_mean(word, known, otherwise='; there are ' + ', '.join(known))}")
 
 
-# Groups whose results are words, and how these come into a file.
-_INTO_A_FILE = {"words": "-o FILE", "vectors": "> FILE"}
+# Verbs and groups whose results hold words, and how these come into a file.
+_INTO_A_FILE = {"words": "-o FILE", "vectors": "> FILE", "cite": "> FILE"}
 
 
 class PartError(RuntimeError):

@@ -334,6 +334,14 @@ def test_no_word_is_lost_in_a_pipe(tmp_path, environment):
     assert encoding.lower() not in ("utf-8", "utf8"), "what comes after is as it was"
 
 
+@CODE_PAGES
+def test_no_title_is_lost_in_a_pipe(environment):
+    outcome = subprocess.run(
+        [sys.executable, "-m", "kexue", "cite", "8823"], capture_output=True, env={**os.environ, **environment}
+    )
+    assert "title = {{从熵不变性看Attention的Scale操作}}" in outcome.stdout.decode("utf-8")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="terminals to write to are POSIX")
 @CODE_PAGES
 def test_a_terminal_that_cannot_show_a_word_is_told(tmp_path, environment):

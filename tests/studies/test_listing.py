@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kexue.runs import Record, Run
 from kexue.runs.catalogue import UnknownNameError, load_catalogue
+from kexue.runs.claims import judge
 from kexue.studies import listing
 from kexue.studies.listing import brief, data_check, data_listing, in_language, outcome
 
@@ -160,3 +162,11 @@ def test_parts_that_are_planned_are_marked(tmp_path, monkeypatch):
     text = listing.brief("3534", tmp_path)
     assert "kexue.probability.entropy.entropy," in text
     assert "kexue.probability.maxent.max_entropy (planned)" in text
+
+
+def test_a_scale_that_claims_share_is_said_once():
+    one = judge([1.0, 1.1, 1.2, 1.0, 1.1], ">", 0.0)
+    scales = ["8×8 digits", "8×8 digits", "four rows", "8×8 digits"]
+    claims = [replace(one, claim="It is more", scale=scale, zh={}) for scale in scales]
+    ends = [line.rpartition("; ")[2] for line in listing._claims(claims)]
+    assert ends == ["8×8 digits", "the same", "four rows", "8×8 digits"]

@@ -88,6 +88,7 @@ def test_merging_starts_from_characters_and_gains(run):
 
 @pytest.mark.slow
 @pytest.mark.skipif("KEXUE_DATA" not in os.environ, reason="KEXUE_DATA names no folder of data")
+@pytest.mark.filterwarnings("ignore::kexue.words.discovery.SmallCorpusWarning")  # a few letters are enough here
 def test_on_a_folder_of_texts(tmp_path):
     folder = Path(os.environ["KEXUE_DATA"])
     for name in ("cmrc2018", "ud_chinese_gsdsimp", "thuocl"):

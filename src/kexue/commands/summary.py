@@ -78,13 +78,14 @@ def advice(discoverer: Any) -> str | None:
     str or None
         A line; None if there is nothing to say.
     """
+    from kexue.words.discovery import beyond_reach  # what was fitted has imported it
+
     nothing = not any(len(word) > 1 for word in discoverer.lexicon_)
     if discoverer.method == "adjacent":
         return "no word of two letters or more was found; try less for --min-pmi and --min-prob" if nothing else None
     letters, min_count = discoverer.ngrams_.total, discoverer.min_count
     limits = {order: least for order, least in discoverer.min_pmi_.items() if least < math.inf}
-    most = math.log(letters / min_count) if letters else math.inf
-    beyond = [order for order, least in limits.items() if most < least]
+    most, beyond = beyond_reach(letters, min_count, limits)
     strict = {order: least for order, least in limits.items() if least > _MIN_PMI}
     frequent = {} if beyond or letters >= _LARGE else _too_frequent(discoverer, strict)
     if beyond:

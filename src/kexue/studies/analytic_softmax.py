@@ -8,6 +8,7 @@ from typing import Any
 
 from kexue.plots import COLORS, INK, panels, style
 from kexue.runs import Record
+from kexue.studies.configuration import check_at_least
 from kexue.studies.linear_classifiers import FORMULA, LIKELIHOOD, SETS, LabelledFeatures, fits
 from kexue.studies.linear_classifiers_compared import KINDS, NAMED, Results, few_samples, limits, penalties
 
@@ -36,9 +37,7 @@ class Config:
     """How many splits of each set into training and test samples."""
 
     def __post_init__(self) -> None:
-        for name, least in (("components", 2), ("limit", 1000), ("epochs", 1), ("folds", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
+        check_at_least(self, components=2, limit=1000, epochs=1, folds=2)
         if not self.sets or len(set(self.sets)) < len(self.sets) or not set(self.sets) <= set(SETS):
             raise ValueError(f"sets must be different ones of {', '.join(SETS)}, got {self.sets}")
         texts = [name for name, found in SETS.items() if found.kind == "text"]

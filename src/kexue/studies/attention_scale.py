@@ -9,6 +9,7 @@ from typing import Any
 
 from kexue.plots import COLORS, INK, panels, style
 from kexue.runs import Record
+from kexue.studies.configuration import check_at_least
 from kexue.studies.cosine_softmax import cosine_softmax
 
 __all__ = ["PRESETS", "Config", "run"]
@@ -40,9 +41,7 @@ class Config:
     """How many independent repetitions."""
 
     def __post_init__(self) -> None:
-        for name, least in (("rows", 10), ("head_dim", 2), ("classes", 2), ("steps", 1), ("batch", 2), ("contexts", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
+        check_at_least(self, rows=10, head_dim=2, classes=2, steps=1, batch=2, contexts=1)
         if len(self.lengths) < 3 or list(self.lengths) != sorted(set(self.lengths)) or self.lengths[0] < 8:
             raise ValueError(f"lengths must be three or more, rising from at least 8, got {self.lengths}")
         if not {1.0, 100.0} <= set(self.scales) or min(self.scales) <= 0:

@@ -11,6 +11,7 @@ from kexue.runs import Record
 from kexue.studies.can_classifiers import CONDITIONS, KINDS, METHODS, data_word, measured
 from kexue.studies.can_corrections import LABELS, differences, listed
 from kexue.studies.can_generated import generated
+from kexue.studies.configuration import check_at_least
 
 __all__ = ["PRESETS", "Config", "run"]
 
@@ -58,9 +59,7 @@ class Config:
             values = getattr(self, name)
             if len(values) < fewest or list(values) != sorted(set(values)) or values[0] < least:
                 raise ValueError(f"{name} must be {fewest} or more rising numbers from {least:g}, got {values}")
-        for name, least in (("dim", 2), ("batch", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
+        check_at_least(self, dim=2, batch=1)
         if self.tail <= 1:
             raise ValueError(f"tail must be above 1, got {self.tail}")
 

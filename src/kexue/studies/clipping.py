@@ -10,6 +10,7 @@ from typing import Any
 from kexue.plots import COLORS, panels, style
 from kexue.runs import Record
 from kexue.studies.clipped_networks import chains, language_model
+from kexue.studies.configuration import check_at_least
 
 __all__ = ["PRESETS", "Config", "run"]
 
@@ -44,10 +45,7 @@ class Config:
     """How many independent repetitions."""
 
     def __post_init__(self) -> None:
-        least = {"constant_steps": 30, "chain_steps": 20, "steps": 20, "batch": 1, "length": 2, "hidden": 1}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ValueError(f"{name} must be {value} or more, got {getattr(self, name)}")
+        check_at_least(self, constant_steps=30, chain_steps=20, steps=20, batch=1, length=2, hidden=1)
         for name in ("cosh_starts", "quartic_starts"):
             starts = getattr(self, name)
             if len(starts) < 2 or list(starts) != sorted(set(starts)) or starts[0] <= 1:

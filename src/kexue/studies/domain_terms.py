@@ -10,6 +10,7 @@ from typing import Any
 
 from kexue.plots import COLORS, panels, style
 from kexue.runs import Record
+from kexue.studies.configuration import check_at_least
 from kexue.studies.domain_terms_lexicons import kinds, real_lexicons
 from kexue.studies.term_lists import (
     Texts,
@@ -57,10 +58,7 @@ class Config:
     """How many repetitions, each on other generated text, another half and another part of the texts."""
 
     def __post_init__(self) -> None:
-        least = {"characters": 100_000, "min_count": 1, "n_seeds": 1, "first": 10, "epochs": 0}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ValueError(f"{name} must be {value} or more, got {getattr(self, name)}")
+        check_at_least(self, characters=100_000, min_count=1, n_seeds=1, first=10, epochs=0)
 
 
 PRESETS = {

@@ -8,6 +8,7 @@ from typing import Any
 
 from kexue.plots import COLORS, INK, panels, style
 from kexue.runs import Record
+from kexue.studies.configuration import check_at_least
 
 __all__ = ["PRESETS", "Config", "run"]
 
@@ -52,17 +53,7 @@ class Config:
     """How many independent repetitions."""
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("steps", 1),
-            ("classifier_steps", 1),
-            ("batch", 2),
-            ("maskings", 20),
-            ("test_windows", 2),
-            ("modules", 2),
-            ("samples", 1),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
+        check_at_least(self, steps=1, classifier_steps=1, batch=2, maskings=20, test_windows=2, modules=2, samples=1)
         for name, least in (("mask_rates", 2), ("removal_rates", 1)):
             rates = getattr(self, name)
             if len(rates) < least or list(rates) != sorted(set(rates)) or not 0 < rates[0] <= rates[-1] < 1:

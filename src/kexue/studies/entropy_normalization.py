@@ -10,6 +10,7 @@ from typing import Any
 
 from kexue.plots import COLORS, panels, style
 from kexue.runs import Record
+from kexue.studies.configuration import check_at_least
 from kexue.studies.constant_entropy_sampling import sampling
 
 __all__ = ["PRESETS", "Config", "run"]
@@ -59,12 +60,8 @@ class Config:
     """How many independent repetitions."""
 
     def __post_init__(self) -> None:
-        for name in ("draws", "cell", "rows", "characters", "embedding", "hidden", "steps", "batch", "texts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
-        for name, least in (("states", 31), ("width", 8), ("length", 20)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
+        check_at_least(self, draws=1, cell=1, rows=1, characters=1, embedding=1, hidden=1, steps=1, batch=1, texts=1)
+        check_at_least(self, states=31, width=8, length=20)
         for name in ("shares", "targets"):
             if not getattr(self, name) or not all(0 < value < 1 for value in getattr(self, name)):
                 raise ValueError(f"{name} must be numbers in (0, 1), got {getattr(self, name)}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from kexue.plots import COLORS, INK, panels, style
 from kexue.runs import Record
+from kexue.studies.configuration import check_at_least
 from kexue.studies.entropy_scale_rows import drawn_rows
 from kexue.studies.entropy_scale_texts import TextModels, text_name
 
@@ -53,9 +54,7 @@ class Config:
     """How many independent repetitions."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "layers", "heads", "rows"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        check_at_least(self, steps=1, batch=1, layers=1, heads=1, rows=1)
         if self.width < 1 or self.width % (2 * self.heads):
             raise ValueError(f"width must be a multiple of twice the heads ({self.heads}), got {self.width}")
         if not 0 < self.hidden < 1:

@@ -9,6 +9,7 @@ from typing import Any
 from kexue.plots import COLORS, panels, style
 from kexue.runs import Record
 from kexue.studies.close_laws import digits_kept, law
+from kexue.studies.configuration import check_at_least
 from kexue.studies.frechet_bias import frechet
 
 __all__ = ["PRESETS", "Config", "run"]
@@ -34,9 +35,7 @@ class Config:
     """How many independent repetitions."""
 
     def __post_init__(self) -> None:
-        for name, least in (("laws", 1), ("dim", 2), ("descent_steps", 1), ("draws", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
+        check_at_least(self, laws=1, dim=2, descent_steps=1, draws=1)
         falling = sorted(set(self.perturbations), reverse=True)
         if len(falling) < 2 or list(self.perturbations) != falling or falling[-1] <= 0 or falling[0] >= 1:
             raise ValueError(f"perturbations must be two or more, falling, in (0, 1), got {self.perturbations}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from kexue.runs import Record
+from kexue.studies.configuration import check_at_least
 from kexue.studies.explained_images import images
 from kexue.studies.explained_texts import planted, reviews
 
@@ -39,9 +40,7 @@ class Config:
     """How many independent repetitions."""
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("texts", 40), ("nodes", 1), ("blanked", 1), ("batch", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
+        check_at_least(self, steps=1, texts=40, nodes=1, blanked=1, batch=1)
 
 
 PRESETS = {

@@ -9,11 +9,9 @@ from typing import Any
 
 from kexue.plots import COLORS, INK, codes_against_normal, panels, style
 from kexue.runs import Record
+from kexue.studies.configuration import check_at_least
 
 __all__ = ["PRESETS", "Config", "run"]
-
-
-_LEAST = {"samples": 10, "draws": 2, "most_samples": 100, "batch": 10, "steps": 1, "points": 100, "pairs": 10}
 
 
 @dataclass(frozen=True)
@@ -48,9 +46,7 @@ class Config:
     """How many independent repetitions."""
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
+        check_at_least(self, samples=10, draws=2, most_samples=100, batch=10, steps=1, points=100, pairs=10)
         for name in ("dimensions", "batch_dimensions"):
             if not getattr(self, name) or min(getattr(self, name)) < 1:
                 raise ValueError(f"{name} must be numbers of 1 or more, got {getattr(self, name)}")

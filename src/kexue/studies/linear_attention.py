@@ -9,6 +9,7 @@ from typing import Any
 
 from kexue.plots import COLORS, INK, panels, style
 from kexue.runs import Record
+from kexue.studies.configuration import check_at_least
 from kexue.studies.linear_attention_conversion import conversion
 from kexue.studies.linear_attention_models import trained_models
 from kexue.studies.linear_attention_speed import decoding, speed
@@ -58,16 +59,12 @@ class Config:
             values = getattr(self, name)
             if len(values) < 2 or list(values) != sorted(set(values)) or values[0] < 1:
                 raise ValueError(f"{name} must be two or more positive numbers, rising, got {values}")
-        for name in ("layers", "batch", "tested", "features", "draws"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        check_at_least(self, layers=1, batch=1, tested=1, features=1, draws=1)
         if self.length < 4:
             raise ValueError(f"length must be 4 or more, got {self.length}")
         if self.width % (2 * self.heads):
             raise ValueError(f"width must be a multiple of twice the heads ({self.heads}), got {self.width}")
-        for name in ("steps", "fine_tuning"):
-            if getattr(self, name) < 10:
-                raise ValueError(f"{name} must be 10 or more, got {getattr(self, name)}")
+        check_at_least(self, steps=10, fine_tuning=10)
         if self.fine_tuning >= self.steps:
             raise ValueError(
                 f"fine_tuning must be fewer steps than the training ({self.steps}), got {self.fine_tuning}"

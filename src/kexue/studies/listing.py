@@ -168,7 +168,13 @@ def _about(article: Article) -> str:
 
 
 def _claims(claims: Sequence[Claim]) -> list[str]:
-    return [f"  {_MARKS[claim.verdict]} {claim.line}" for claim in claims]
+    lines, before = [], None
+    for claim in claims:
+        # A long set-up that many claims share is read once.
+        line = claim.line.removesuffix(claim.scale) + "the same" if claim.scale == before else claim.line
+        lines.append(f"  {_MARKS[claim.verdict]} {line}")
+        before = claim.scale
+    return lines
 
 
 def outcome(run: Run) -> str:

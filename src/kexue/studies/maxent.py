@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kexue.data import bags_of_words, observed_pairs, synthetic_bags_of_words
 from kexue.plots import COLORS, INK, panels, style
 from kexue.runs import Record
+from kexue.studies.configuration import check_at_least
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,9 +41,7 @@ class Config:
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
             raise ValueError(f"share must be above 0 and at most 1, got {self.share}")
-        for name, least in (("iterations", 10), ("words", 100)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
+        check_at_least(self, iterations=10, words=100)
 
 
 PRESETS = {

@@ -10,6 +10,7 @@ from typing import Any
 
 from kexue.plots import COLORS, panels, style
 from kexue.runs import Record
+from kexue.studies.configuration import check_at_least
 from kexue.studies.surrogates import clusters, descents, middle_distance, on_a_line, rises
 from kexue.studies.topic_passes import em_passes, generated_counts, start, topics
 
@@ -48,10 +49,8 @@ class Config:
     """How many independent repetitions."""
 
     def __post_init__(self) -> None:
-        least = {"points": 10, "rows": 20, "iterations": 2, "documents": 10, "words": 10, "vocabulary": 10, "topics": 2}
-        for name, smallest in {**least, "passes": 10, "min_count": 1}.items():
-            if getattr(self, name) < smallest:
-                raise ValueError(f"{name} must be {smallest} or more, got {getattr(self, name)}")
+        check_at_least(self, points=10, rows=20, iterations=2, documents=10, words=10, vocabulary=10, topics=2)
+        check_at_least(self, passes=10, min_count=1)
         for name in ("steps", "rates"):
             values = getattr(self, name)
             if not values or min(values) <= 0:

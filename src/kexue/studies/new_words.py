@@ -13,6 +13,7 @@ from typing import Any
 
 from kexue.plots import COLORS, INK, panels, style
 from kexue.runs import Record
+from kexue.studies.configuration import check_at_least
 from kexue.studies.new_words_judged import METHODS, lists
 from kexue.studies.new_words_segmentation import segmentation
 from kexue.studies.new_words_throughput import throughput
@@ -63,10 +64,8 @@ class Config:
     """How many repetitions, each on a half of the texts or on other generated text."""
 
     def __post_init__(self) -> None:
-        least = {"characters": 10_000, "min_count": 1, "lexicon_count": 1, "planted": 10, "merges": 1}
-        for name, value in {**least, "merged_characters": 1000}.items():
-            if getattr(self, name) < value:
-                raise ValueError(f"{name} must be {value} or more, got {getattr(self, name)}")
+        check_at_least(self, characters=10_000, min_count=1, lexicon_count=1)
+        check_at_least(self, planted=10, merges=1, merged_characters=1000)
         unknown = [name for name in self.counted if name not in KNOWN_COUNTS]
         if unknown:
             raise ValueError(f"counted must be among {', '.join(KNOWN_COUNTS)}, got {', '.join(unknown)}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from kexue.plots import COLORS, INK, panels, style
 from kexue.runs import Record
+from kexue.studies.configuration import check_at_least
 from kexue.studies.perturb_max_classifiers import classifiers
 
 __all__ = ["PRESETS", "Config", "run"]
@@ -44,9 +45,7 @@ class Config:
     """How many independent repetitions."""
 
     def __post_init__(self) -> None:
-        for name, least in (("draws", 1000), ("rows", 1), ("steps", 1), ("batch", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
+        check_at_least(self, draws=1000, rows=1, steps=1, batch=2)
         if not self.rates or min(self.rates) <= 0:
             raise ValueError(f"rates must be positive numbers, got {self.rates}")
 

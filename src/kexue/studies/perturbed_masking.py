@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from kexue.plots import COLORS, INK, panels, style
 from kexue.runs import Record
+from kexue.studies.configuration import check_at_least
 from kexue.studies.impact_trees import baselines, impact_figure, impact_scores
 from kexue.studies.masked_models import listed_tokenizer, small_masked_model, train_masked_model
 from kexue.studies.perturbed_masking_pretrained import masked_language_model, sentence_encoder
@@ -66,10 +67,8 @@ class Config:
     """How many repetitions, each with a language and models of its own."""
 
     def __post_init__(self) -> None:
-        least = {"characters": 10_000, "partners": 1, "length": 3, "probed": 1, "sentences": 2, "frequent": 1}
-        for name, value in {**least, **dict.fromkeys(("steps", "layers", "batch", "windows"), 1)}.items():
-            if getattr(self, name) < value:
-                raise ValueError(f"{name} must be {value} or more, got {getattr(self, name)}")
+        check_at_least(self, characters=10_000, partners=1, length=3, probed=1, sentences=2, frequent=1)
+        check_at_least(self, steps=1, layers=1, batch=1, windows=1)
         if not 0 < self.hidden < 1:
             raise ValueError(f"hidden must lie between 0 and 1, got {self.hidden}")
         if self.partners > self.types:

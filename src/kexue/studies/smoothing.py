@@ -8,6 +8,7 @@ from typing import Any
 
 from kexue.plots import COLORS, INK, panels, style
 from kexue.runs import Record
+from kexue.studies.configuration import check_at_least
 from kexue.studies.smoothed_metrics import accuracy, f_measure, rank_correlation
 
 __all__ = ["PRESETS", "Config", "run"]
@@ -29,9 +30,7 @@ class Config:
     """How many independent repetitions."""
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 2), ("pixels", 1), ("rows", 10)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
+        check_at_least(self, steps=2, pixels=1, rows=10)
         if self.pixels > 64:
             raise ValueError(f"pixels must be 64 or fewer, got {self.pixels}")
         if not self.batches or list(self.batches) != sorted(set(self.batches)) or self.batches[0] < 1:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from kexue.runs import Record
+from kexue.studies.configuration import check_at_least
 from kexue.studies.stopping_models import DECODERS, Arm, TrainedModels
 from kexue.studies.stopping_shown import figures, tables
 
@@ -51,9 +52,7 @@ class Config:
     """How many independent repetitions."""
 
     def __post_init__(self) -> None:
-        for name in ("characters", "embedding", "hidden", "steps", "batch", "context", "prefixes", "length"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        check_at_least(self, characters=1, embedding=1, hidden=1, steps=1, batch=1, context=1, prefixes=1, length=1)
         if self.longest < self.context + 4:
             raise ValueError(f"longest must be {self.context + 4} or more, got {self.longest}")
         if not all(0 < eps < 1 for eps in (self.eps, *self.other_eps)):

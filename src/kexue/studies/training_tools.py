@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from kexue.plots import COLORS, panels, style
 from kexue.runs import Record
+from kexue.studies.configuration import check_at_least
 
 __all__ = ["PRESETS", "Config", "run"]
 
@@ -46,9 +47,7 @@ class Config:
     """How many independent repetitions."""
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 10), ("batch", 2), ("length", 2), ("test_windows", 2), ("items", 64)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
+        check_at_least(self, steps=10, batch=2, length=2, test_windows=2, items=64)
         if not 0 < self.mask_rate < 1:
             raise ValueError(f"mask_rate must be in (0, 1), got {self.mask_rate}")
         if not self.workers or list(self.workers) != sorted(set(self.workers)) or self.workers[0] != 0:

@@ -7,6 +7,7 @@ from typing import Any
 
 from kexue.plots import COLORS, INK, panels, style
 from kexue.runs import Record
+from kexue.studies.configuration import check_at_least
 from kexue.studies.duality_examples import earth_moving, farkas, one_function
 from kexue.studies.transport_critics import clouds, critics
 
@@ -39,9 +40,7 @@ class Config:
     """How many independent repetitions."""
 
     def __post_init__(self) -> None:
-        for name, least in (("points", 2), ("pairs", 1), ("systems", 1), ("hidden", 1), ("steps", 1), ("batch", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
+        check_at_least(self, points=2, pairs=1, systems=1, hidden=1, steps=1, batch=1)
         if self.critic_points < self.batch:
             raise ValueError(f"critic_points must be at least batch = {self.batch}, got {self.critic_points}")
         falling = sorted(set(self.epsilons), reverse=True)

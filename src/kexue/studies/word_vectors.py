@@ -8,6 +8,7 @@ from typing import Any
 
 from kexue.plots import COLORS, panels, style
 from kexue.runs import Record
+from kexue.studies.configuration import check_at_least
 from kexue.studies.skip_gram import has_gensim
 from kexue.studies.word_vectors_measured import each, measure
 from kexue.studies.word_vectors_similarity import sentences, similarity
@@ -52,19 +53,8 @@ class Config:
     """How many repetitions, each on another part of the texts or on another generated one."""
 
     def __post_init__(self) -> None:
-        least = {
-            "characters": 100_000,
-            "dim": 2,
-            "window": 1,
-            "min_count": 1,
-            "sweeps": COMPARED[0],
-            "passes": COMPARED[1],
-            "glove_passes": 1,
-            "epochs": 0,
-        }
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ValueError(f"{name} must be {value} or more, got {getattr(self, name)}")
+        check_at_least(self, characters=100_000, dim=2, window=1, min_count=1)
+        check_at_least(self, sweeps=COMPARED[0], passes=COMPARED[1], glove_passes=1, epochs=0)
         if self.lexicon not in LEXICONS:
             raise ValueError(f"lexicon must be one of {', '.join(LEXICONS)}, got {self.lexicon!r}")
         if not 0 < self.share <= 1:

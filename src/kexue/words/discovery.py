@@ -20,7 +20,7 @@ from kexue.words.corpus import Corpus, iter_documents
 from kexue.words.ngrams import NgramTable, count_coded
 from kexue.words.runs import Cutting, count_runs
 from kexue.words.segmentation import Segmenter
-from kexue.words.word_lists import jieba_dictionary, read_words
+from kexue.words.word_lists import dictionary_file, read_words
 
 require("sklearn", "words", "kexue.words.discovery")
 
@@ -306,8 +306,7 @@ class WordDiscoverer(TransformerMixin, BaseEstimator):
 
     def _warn_of_small_corpus(self, total: int) -> None:
         """Say that a threshold is out of reach; one of infinity was meant to be."""
-        most = math.log(total / self.min_count) if total else math.inf
-        beyond = [order for order, least in self.min_pmi_.items() if most < least < math.inf]
+        most, beyond = beyond_reach(total, self.min_count, self.min_pmi_)
         if beyond:
             warnings.warn(
                 f"in {total} letters an n-gram that occurs {self.min_count} times has a solidity of at most "
@@ -383,21 +382,44 @@ def _thresholds(min_pmi: Any, n: int, *, pairs: bool) -> list[float]:
     return thresholds
 
 
+def beyond_reach(total: int, min_count: int, min_pmi: Mapping[int, float]) -> tuple[float, list[int]]:
+    r"""The largest solidity in so much text, :math:`\log(T / \mathrm{min\_count})`, and what lies beyond it.
+
+    Parameters
+    ----------
+    total : int
+        Letters of the text, T.
+    min_count : int
+        How often an n-gram occurs at least.
+    min_pmi : mapping of int to float
+        Threshold of each length, in nats; one of infinity is out of reach on purpose.
+
+    Returns
+    -------
+    most : float
+        In nats.
+    beyond : list of int
+        The lengths whose threshold no n-gram can reach.
+
+    Examples
+    --------
+    >>> most, beyond = beyond_reach(10_000, 16, {2: 4.6, 3: 6.6, 4: 8.8})
+    >>> round(most, 2), beyond
+    (6.44, [3, 4])
+    """
+    most = math.log(total / min_count) if total else math.inf
+    return most, [order for order, least in min_pmi.items() if most < least < math.inf]
+
+
 def _known_words(known: Any, normalize: str | Callable[[str], str] | None) -> frozenset[str]:
     """The words of a set or of a dictionary on disk, in the normal form of the corpus."""
     if known is None:
         return frozenset()
-    if isinstance(known, str):
-        if known != "jieba":
-            raise TypeError(
-                f'known must be a set of words, a path, or "jieba", got the string {known!r}: '
-                "pass pathlib.Path(...) for the file of a dictionary"
-            )
-        known = jieba_dictionary()
-    if isinstance(known, os.PathLike):
-        return frozenset(read_words(known, normalize=normalize))
-    if isinstance(known, bytes) or not isinstance(known, Iterable):
-        raise TypeError(f'known must be a set of words, a path, or "jieba", got {type(known).__name__}')
+    expected = 'known must be a set of words, a path, or "jieba"'
+    if (file := dictionary_file(known, expected)) is not None:
+        return frozenset(read_words(file, normalize=normalize))
+    if not isinstance(known, Iterable):
+        raise TypeError(f"{expected}, got {type(known).__name__}")
     words = list(known)
     for word in words:
         if not isinstance(word, str):

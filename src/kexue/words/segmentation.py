@@ -18,7 +18,7 @@ from kexue.compilation import compiled
 from kexue.words.character_chain import CharacterChain
 from kexue.words.lattice import METHODS, LexiconLattice
 from kexue.words.trie import code_points
-from kexue.words.word_lists import jieba_dictionary, read_words
+from kexue.words.word_lists import dictionary_file, read_words
 
 if TYPE_CHECKING:
     from kexue.words.ngrams import NgramTable
@@ -274,13 +274,9 @@ class Segmenter:
 
 
 def _counts_of(vocabulary: Any) -> dict[str, float]:
-    if isinstance(vocabulary, str | bytes) and vocabulary != "jieba":
-        raise TypeError(
-            'vocabulary must be a mapping of words to counts, an iterable of words, a path, or "jieba", '
-            f"got the string {vocabulary!r}: a file is given as a pathlib.Path"
-        )
-    if isinstance(vocabulary, str | os.PathLike):
-        return dict(read_words(jieba_dictionary() if vocabulary == "jieba" else vocabulary))
+    expected = 'vocabulary must be a mapping of words to counts, an iterable of words, a path, or "jieba"'
+    if (file := dictionary_file(vocabulary, expected)) is not None:
+        return dict(read_words(file))
     return dict(vocabulary) if isinstance(vocabulary, Mapping) else dict.fromkeys(vocabulary, 1)
 
 

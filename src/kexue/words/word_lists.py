@@ -16,7 +16,7 @@ from kexue.words.corpus import iter_documents
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["WORD_FORMATS", "jieba_dictionary", "read_words", "word_lines"]
+__all__ = ["WORD_FORMATS", "dictionary_file", "jieba_dictionary", "read_words", "word_lines"]
 
 WORD_FORMATS = ("tsv", "jsonl", "jieba", "ik")
 """Forms of a list of words; see `word_lines`."""
@@ -156,6 +156,40 @@ def _entry(line: str, columns: tuple[int, int | None] | None) -> tuple[str, int]
     word, _, rest = line.strip().partition("\t") if "\t" in line else line.strip().partition(" ")
     count = rest.split(maxsplit=1)[0] if rest.strip() else ""
     return word.strip(), int(count) if count.isdecimal() else 1
+
+
+def dictionary_file(words: Any, expected: str) -> Path | None:
+    """The file that an argument for words names, if it names one.
+
+    Parameters
+    ----------
+    words : object
+        ``"jieba"``, a path, or anything else that may be words itself.
+    expected : str
+        How the message of an error begins: what the argument must be.
+
+    Returns
+    -------
+    Path or None
+        The file; None if it is neither ``"jieba"`` nor a path.
+
+    Raises
+    ------
+    TypeError
+        If it is any other string: one word, or the name of a file that was not said to be one.
+    MissingExtraError
+        If jieba is named and not installed.
+
+    Examples
+    --------
+    >>> dictionary_file("jieba", "words must be words").name
+    'dict.txt'
+    """
+    if isinstance(words, str | bytes):
+        if words == "jieba":
+            return jieba_dictionary()
+        raise TypeError(f"{expected}, got the string {words!r}: a file is given as a pathlib.Path")
+    return Path(words) if isinstance(words, os.PathLike) else None
 
 
 def jieba_dictionary() -> Path:
