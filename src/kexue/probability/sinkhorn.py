@@ -21,6 +21,9 @@ __all__ = ["self_transport", "sinkhorn"]
 # Rounds of scaling between two looks at the error; the kernel takes up the scaling before it can overflow.
 ROUNDS = 20
 
+# What a Newton step takes, in such rounds for each row: measured for 50 to 1000 rows.
+STEP_ROUNDS = 0.5
+
 # How often a step that does not lead upwards is halved before it is left out.
 HALVINGS = 10
 
@@ -139,12 +142,12 @@ def sinkhorn(
             raise ValueError("cost must leave every point with mass a pair of finite cost")
     with torch.no_grad():
         f, g = _potentials(a, b, cost, epsilon, unbalanced, max_iter, tol)
-        plan = _plan(a, b, cost, f, g, epsilon)
-    exponent = (f[..., :, None] + g[..., None, :] - cost) / epsilon
-    pairs = a[..., :, None] * b[..., None, :]
+    plan = _plan(a, b, cost, f, g, epsilon)
     if unbalanced is None:
-        value = (a * f).sum(-1) + (b * g).sum(-1) - epsilon * ((pairs * exponent.exp()).sum((-2, -1)) - 1)
+        value = (a * f).sum(-1) + (b * g).sum(-1) - epsilon * (plan.sum((-2, -1)) - 1)
     else:
+        exponent = (f[..., :, None] + g[..., None, :] - cost) / epsilon
+        pairs = a[..., :, None] * b[..., None, :]
         rho = unbalanced
         value = -rho * ((a * (-f / rho).expm1()).sum(-1) + (b * (-g / rho).expm1()).sum(-1)) - epsilon * (
             pairs * exponent.expm1()
@@ -152,7 +155,7 @@ def sinkhorn(
     with torch.no_grad():
         if round:
             plan = _rounded(plan, a, b)
-        plan = plan * mass[..., None, None]
+        plan = plan.detach() * mass[..., None, None]
     return Transport(plan.to(dtype), (value * mass).to(dtype), f.to(dtype), g.to(dtype))
 
 
@@ -289,12 +292,9 @@ def _potentials(
             iteration += 1
             error = (f - start).abs().amax().item() / max(size, epsilon)
         else:
-            rounds, before = min(ROUNDS, max_iter - iteration), error
-            error, f, g = _scaled(a, b, cost, f, g, epsilon, rounds)
+            error, f, g, rounds = _scaled(a, b, cost, f, g, epsilon, max_iter - iteration, tol)
             iteration += rounds
-            # As many rounds again do it where the error falls as it fell; a Newton step is for the others.
-            on_its_way = error < math.inf and error * (error / before) <= tol
-            if error > tol and not on_its_way and iteration < max_iter:
+            if error > tol and iteration < max_iter:
                 f = f + _newton_step(a, b, cost, f, g, log_a, epsilon)
                 g = _update(log_a, f, cost.mT, epsilon, 1.0)
                 iteration += 1
@@ -305,21 +305,32 @@ def _potentials(
 
 
 def _scaled(
-    a: Tensor, b: Tensor, cost: Tensor, f: Tensor, g: Tensor, epsilon: float, rounds: int
-) -> tuple[float, Tensor, Tensor]:
-    """Some iterations on the plan itself, where each is a product; and the largest error of its row sums."""
+    a: Tensor, b: Tensor, cost: Tensor, f: Tensor, g: Tensor, epsilon: float, most: int, tol: float
+) -> tuple[float, Tensor, Tensor, int]:
+    """Iterations on the plan itself, where each is two products, for as long as a Newton step is no quicker way.
+
+    The largest error of the row sums, both potentials, and the number of iterations.
+    """
     kernel = _plan(a, b, cost, f, g, epsilon)
     u, v = torch.ones_like(a), torch.ones_like(b)
-    for _ in range(rounds):
-        rows = (kernel @ v[..., None])[..., 0]
-        u = torch.where(rows > 0, a / rows, 1.0)
-        columns = (kernel.mT @ u[..., None])[..., 0]
-        v = torch.where(columns > 0, b / columns, 1.0)
-    error = (u * (kernel @ v[..., None])[..., 0] - a).abs().sum(-1).amax().item()
-    moves = u.log(), v.log()
-    if not all((move.abs() < 60).all() for move in moves):  # too far at once for one kernel
-        return math.inf, f, g
-    return error, f + epsilon * moves[0], g + epsilon * moves[1]
+    moves = torch.zeros_like(a), torch.zeros_like(b)
+    error, rounds = math.inf, 0
+    # The error falls as it fell: will it have fallen by the time that Newton's step takes?
+    patience = max(1.0, STEP_ROUNDS * a.shape[-1] / ROUNDS)
+    while rounds < most:
+        for _ in range(min(ROUNDS, most - rounds)):
+            rows = (kernel @ v[..., None])[..., 0]
+            u = torch.where(rows > 0, a / rows, 1.0)
+            columns = (kernel.mT @ u[..., None])[..., 0]
+            v = torch.where(columns > 0, b / columns, 1.0)
+            rounds += 1
+        scaling = u.log(), v.log()
+        if not all((move.abs() < 60).all() for move in scaling):  # too far for one kernel
+            break
+        before, error, moves = error, (u * (kernel @ v[..., None])[..., 0] - a).abs().sum(-1).amax().item(), scaling
+        if error <= tol or error * (error / before) ** patience > tol:
+            break
+    return error, f + epsilon * moves[0], g + epsilon * moves[1], rounds
 
 
 def _newton_step(a: Tensor, b: Tensor, cost: Tensor, f: Tensor, g: Tensor, log_a: Tensor, epsilon: float) -> Tensor:
