@@ -151,11 +151,16 @@ def test_the_search_index_holds_what_people_look_for(parse, empty, catalogue):
 def test_links_go_to_what_was_written(parse, full):
     pages = {path: read(parse, path) for path in full.parent.rglob("*.html")}
     assert len(pages) == 1 + 36 + 3
-    inside = 0
+    inside = downloads = 0
     for path, page in pages.items():
         assert len(page.ids) == len(set(page.ids)), path
         for link in page.all("a"):
             address = urlsplit(link.attributes["href"])
+            if address.scheme == "data":
+                assert link.attributes["href"].startswith("data:text/csv;base64,")
+                assert link.attributes["download"].endswith(".csv")
+                downloads += 1
+                continue
             if address.scheme:
                 assert address.scheme == "https"
                 continue
@@ -164,6 +169,7 @@ def test_links_go_to_what_was_written(parse, full):
             assert target in pages, f"{path}: {address}"
             assert not address.fragment or address.fragment in pages[target].ids, f"{path}: {address}"
     assert inside > 200
+    assert downloads > 0
 
 
 def test_shipped_verdicts_are_shown(parse, full, shipped):

@@ -133,7 +133,9 @@ def test_nothing_comes_from_outside(ordinary, parse):
             assert re.match(r"data:image/(svg\+xml|png);base64,[A-Za-z0-9+/]+=*$", element.attributes["src"])
         if "href" in element.attributes:
             assert element.tag == "a"
-            assert re.match(r"#[\w.-]+$", element.attributes["href"]) or element.attributes["href"] in (
+            assert re.match(
+                r"(#[\w.-]+|data:text/csv;base64,[\w+/]+=*)$", element.attributes["href"]
+            ) or element.attributes["href"] in (
                 article.url,
                 "../index.html",
             )
@@ -177,7 +179,7 @@ def test_every_text_says_its_language_and_has_its_other(ordinary, parse):
             assert (element.attributes["lang"], next(following).attributes["lang"]) == ("en", "zh")
         assert "".join(element.texts).strip()
     captions = [page.text(caption) for caption in page.all("figcaption")]
-    assert captions == ["# A line. 一条线。", "# Two. 两个。"]
+    assert captions == ["# A line. 一条线。", "# Two. 两个。 CSV"]
 
 
 def test_a_text_in_one_language_shows_in_both(make, parse, tmp_path):

@@ -385,7 +385,17 @@ def test_long_values_are_cut_in_messages(tmp_path):
 # --------------------------------------------------------------------------------------------------------------- names
 
 
-@pytest.mark.parametrize("key", [3534, "3534", "maximum-entropy"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        3534,
+        "3534",
+        "maximum-entropy",
+        "https://kexue.fm/archives/3534",
+        "spaces.ac.cn/archives/3534",
+        "http://www.kexue.fm/archives/3534/comment-page-1#comments",
+    ],
+)
 def test_article_by_any_name(key):
     assert CATALOGUE.article(key).slug == "maximum-entropy"
 

@@ -152,3 +152,9 @@ def test_missing_key_and_wrong_kind_are_told():
         read_claims([entry], "claims.json")
     with pytest.raises(ClaimsError, match="claim 1: expected an object, got int"):
         read_claims([3], "claims.json")
+
+
+def test_what_the_seeds_leave_open_shows_how_far_they_lie_apart():
+    claim = replace(judge([1.0, 3.0, 2.0, 0.0, 4.0], ">", 1.0), claim="c", source="ours", scale="s")
+    assert claim.verdict == "undecided"
+    assert claim.line == "undecided [ours] c: 2 > 1 (mean of 5 seeds; the difference is in -0.963 to 2.96); s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -47,9 +48,11 @@ def a_run(folder: Path, *, verdicts: str = "✓✗?", finish: bool = True) -> Ru
 
 def test_outcome_counts_the_claims_of_others(tmp_path):
     run = a_run(tmp_path)
-    first, *claims, counts, page = outcome(run).splitlines()
+    first, *claims, undecided, counts, page = outcome(run).splitlines()
     assert first.startswith("maxent quick: finished in ")
-    assert [claim.strip()[0] for claim in claims] == ["✓", "✓", "✗", "✗", "?", "?"]
+    assert [claim.strip()[0] for claim in claims] == ["✓", "✗", "?", "✓", "✗", "?"]
+    assert [re.findall(r"\[(\w+)\]", claim) for claim in claims] == [["article"]] * 3 + [["ours"]] * 3
+    assert undecided.startswith("  undecided: by the seeds")
     assert claims[0] == "  ✓ reproduced [article] It holds: 1 < 2; s"
     assert counts == "verdicts of the article and its papers: ✓1 ✗1 ?1"
     assert page == str(run.directory / "report.html")
@@ -169,4 +172,4 @@ def test_a_scale_that_claims_share_is_said_once():
     scales = ["8×8 digits", "8×8 digits", "four rows", "8×8 digits"]
     claims = [replace(one, claim="It is more", scale=scale, zh={}) for scale in scales]
     ends = [line.rpartition("; ")[2] for line in listing._claims(claims)]
-    assert ends == ["8×8 digits", "the same", "four rows", "8×8 digits"]
+    assert ends == ["8×8 digits", "same scale", "four rows", "8×8 digits"]

@@ -108,7 +108,9 @@ def _read_folder(folder: Path) -> Iterator[_Row]:
         try:
             text = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
-            raise DataError(f"{path} is not UTF-8: byte {error.start}") from None
+            raise DataError(
+                f"{path} is not UTF-8: byte {error.start}; save it in UTF-8 (from GBK: iconv -f GB18030 -t UTF-8)"
+            ) from None
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror or error}") from None
         for line in text.splitlines():

@@ -167,7 +167,7 @@ def picture_view(figure: Figure, folder: Path) -> dict[str, Any]:
     return {
         "caption": _caption(figure),
         "alt": figure.alt,
-        "uri": _data_uri(folder, figure.file) if figure.printable else None,
+        "uri": _picture_uri(folder, figure.file) if figure.printable else None,
     }
 
 
@@ -175,9 +175,12 @@ def _caption(item: Figure | ColouredText | Table) -> dict[str, str]:
     return {language: item.caption.get(language, "") for language in ("en", "zh")}
 
 
-def _data_uri(folder: Path, file: str) -> str:
+def _picture_uri(folder: Path, file: str) -> str:
     content = _read_inside(folder, file, tuple(_TYPES))
-    kind = _TYPES[PurePosixPath(file).suffix]
+    return _data_uri(_TYPES[PurePosixPath(file).suffix], content)
+
+
+def _data_uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
@@ -259,7 +262,12 @@ def table_views(run: Run) -> list[dict[str, Any]]:
         except (UnicodeDecodeError, csv.Error) as error:
             raise StorageError(f"{run.directory / table.file} is damaged: {error}; {_FRESH}") from None
         views.append(
-            {"caption": _caption(table), "head": head, "rows": [[_cell(cell) for cell in row] for row in rows]}
+            {
+                "caption": _caption(table),
+                "head": head,
+                "rows": [[_cell(cell) for cell in row] for row in rows],
+                "uri": _data_uri("text/csv", content),
+            }
         )
     return views
 

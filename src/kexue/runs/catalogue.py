@@ -240,7 +240,7 @@ class Catalogue:
         Parameters
         ----------
         key : str or int
-            Slug ("maximum-entropy") or archive id (3534 or "3534").
+            Slug ("maximum-entropy"), archive id (3534 or "3534"), or address ("https://kexue.fm/archives/3534").
 
         Returns
         -------
@@ -305,6 +305,10 @@ class Catalogue:
         return by_name[article.studies[0]]
 
     def _article(self, text: str) -> Article | None:
+        link = _LINK.fullmatch(text)
+        if link is not None:
+            text = link[1]
+
         def matches(article: Article) -> bool:
             return text == article.slug or (article.archive is not None and text == str(article.archive))
 
@@ -312,6 +316,10 @@ class Catalogue:
 
     def _archives(self) -> list[str]:
         return [str(article.archive) for article in self.articles if article.archive is not None]
+
+
+# An article's address, as a browser's bar or a feed has it.
+_LINK = re.compile(r"(?:https?://)?(?:www\.)?(?:kexue\.fm|spaces\.ac\.cn)/archives/([0-9]+)(?:[/?#].*)?")
 
 
 def is_built(part: str) -> bool:

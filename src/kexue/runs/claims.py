@@ -85,6 +85,9 @@ class Claim:
         figure = sum(self.measured) / len(self.measured)
         bound = sum(self.bounds) / len(self.bounds)
         seeds = f" (mean of {len(self.measured)} seeds)" if len(self.measured) > 1 else ""
+        if self.verdict == "undecided" and self.interval is not None:
+            low, high = self.interval
+            seeds = f"{seeds[:-1]}; the difference is in {low:.3g} to {high:.3g})"
         figures = f"{figure:.4g} {self.relation} {bound:.4g}{seeds}"
         return f"{self.word} [{self.source}] {self.claim}: {figures}; {self.scale}"
 

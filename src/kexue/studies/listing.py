@@ -56,7 +56,7 @@ def listing(out: Path, *, planned: bool = False) -> str:
                 _last(last.get(study.name)),
             ]
         )
-    text = _table(["study", "archive", "article", "verdicts", "quick", "your last result"], rows)
+    text = _table(["study", "archive", "article", "article's verdicts", "quick", "your last result"], rows)
     if not planned:
         text += f"\n{len(catalogue.studies) - len(rows)} more studies are planned: kexue list --planned"
     return text
@@ -141,7 +141,13 @@ def brief(name: str, out: Path) -> str:
     can_run = built()
     paragraphs = [_about(article) for article in articles]
     for study in studies:
-        lines = [f"study {study.name}: {in_language(study.title)}"]
+        lines = [
+            f"study {study.name}: {in_language(study.title)}",
+            f"  use when: {in_language(study.use_when)}",
+            f"  prefer instead: {in_language(study.prefer_instead)}",
+        ]
+        if study.three_lines and study.name in can_run:
+            lines += ["", *(f"    {line}" for line in study.three_lines.strip().splitlines()), ""]
         if study.name not in can_run:
             lines.append("  planned, not built yet")
         elif study.name in shipped:
@@ -150,10 +156,6 @@ def brief(name: str, out: Path) -> str:
             lines += ["  no shipped verdict yet; of your last run:", *_claims(last[study.name].claims)]
         else:
             lines.append(f"  no verdict yet: kexue run {study.name}")
-        if study.three_lines and study.name in can_run:
-            lines += ["", *(f"    {line}" for line in study.three_lines.strip().splitlines()), ""]
-        lines.append(f"  use when: {in_language(study.use_when)}")
-        lines.append(f"  prefer instead: {in_language(study.prefer_instead)}")
         paragraphs.append("\n".join(lines))
     return "\n\n".join(paragraphs)
 
@@ -169,11 +171,13 @@ def _about(article: Article) -> str:
 
 def _claims(claims: Sequence[Claim]) -> list[str]:
     lines, before = [], None
-    for claim in claims:
+    for claim in sorted(claims, key=lambda claim: claim.source == "ours"):
         # A long set-up that many claims share is read once.
-        line = claim.line.removesuffix(claim.scale) + "the same" if claim.scale == before else claim.line
+        line = claim.line.removesuffix(claim.scale) + "same scale" if claim.scale == before else claim.line
         lines.append(f"  {_MARKS[claim.verdict]} {line}")
         before = claim.scale
+    if any(claim.verdict == "undecided" for claim in claims):
+        lines.append("  undecided: by the seeds, the difference may be on either side (95 % interval)")
     return lines
 
 
@@ -194,7 +198,10 @@ def outcome(run: Run) -> str:
     lines += _claims(run.claims)
     lines.append(f"verdicts of the article and its papers: {_counts(run.headline)}")
     if any(claim.indicative for claim in run.claims):
-        lines.append(f"{run.preset} shows, and decides nothing: kexue run {run.study} standard decides")
+        lines.append(
+            f"{run.preset} shows, and decides nothing: kexue run {run.study} standard decides; what it decided, "
+            f"on more data and seeds: kexue show {run.study}"
+        )
     lines.append(str(run.directory / "report.html"))
     return "\n".join(lines)
 
