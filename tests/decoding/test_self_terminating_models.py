@@ -472,6 +472,9 @@ def test_what_is_no_generating_model(small_model) -> None:
     for model in (encoder, nn.Linear(2, 2), torch.compile(small_model("gpt2"), backend="eager")):
         with pytest.raises(TypeError, match="model must be a PreTrainedModel that generates, got"):
             make_self_terminating(model, 0.1)
+    hint = r"got 'gpt2': load it first, for instance AutoModelForCausalLM.from_pretrained\('gpt2'\)"
+    with pytest.raises(TypeError, match=hint):
+        make_self_terminating("gpt2", 0.01)
 
 
 def test_the_own_form_has_no_beams(small_model) -> None:

@@ -202,7 +202,10 @@ def make_self_terminating(
     True
     """
     if not isinstance(model, PreTrainedModel) or not model.can_generate():
-        raise TypeError(f"model must be a PreTrainedModel that generates, got {type(model).__name__}")
+        told = type(model).__name__
+        if isinstance(model, str):
+            told = f"{model!r}: load it first, for instance AutoModelForCausalLM.from_pretrained({model!r})"
+        raise TypeError(f"model must be a PreTrainedModel that generates, got {told}")
     if eos_token_id is None:
         eos_token_id = getattr(model.generation_config, "eos_token_id", None)
     if eos_token_id is None:

@@ -674,7 +674,9 @@ def put_ends(values: Tensor, ids: Sequence[int], own: Tensor) -> Tensor:
 
 def _check_eps(eps: float) -> float:
     if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 < eps < 1:
-        raise ValueError(f"eps must be in (0, 1), got {eps!r}")
+        length = isinstance(eps, int) and not isinstance(eps, bool) and eps > 1
+        hint = f"; for at most {eps} tokens: eps_for_termination({eps})" if length else ""
+        raise ValueError(f"eps must be in (0, 1), got {eps!r}{hint}")
     return float(eps)
 
 
