@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from kexue.interpret.integrated_gradients import integrated_gradients
-from kexue.interpret.text import TextAttribution, explain_text, save_page
+from kexue.interpret.text import TextAttribution, TextAttributions, explain_text, save_page
 
 TEXT = "这家酒店很好"
 
@@ -216,6 +216,57 @@ def test_several_texts_are_explained_one_by_one(models, characters):
     assert explain_text(model, characters, []) == []
 
 
+def test_several_texts_show_and_save_themselves(models, characters, tmp_path):
+    both = explain_text(models("bert-classes"), characters, ["好", TEXT], target=1, steps=4)
+    assert isinstance(both, TextAttributions)
+    scale = max(np.abs(one.scores).max() for one in both)
+    shown = both._repr_html_()
+    assert shown == both.to_html()
+    assert all(one.to_html(scale=scale) in shown for one in both)
+    assert "0.3)" in TextAttributions([attribution("好", [(0, 1)], [1.0])]).to_html(scale=2.0)
+    page = both.save(tmp_path / "new" / "both.html", title="why")
+    assert page.read_text(encoding="utf-8") == save_page(tmp_path / "x.html", both, title="why").read_text("utf-8")
+    assert shown in page.read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="attributions must be at least one"):
+        TextAttributions().save(tmp_path / "none.html")
+    assert set(Page(TextAttributions().to_html()).tags) == {"div"}
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_text_that_is_too_long_is_cut_as_the_tokenizer_cuts_it(models, characters, several):
+    model = copy.deepcopy(models("bert-classes"))
+    model.config.max_position_embeddings = 6
+    with pytest.raises(ValueError, match=r"at most 6 tokens for this model, got 8; truncation=True cuts it, as tok"):
+        explain_text(model, characters, TEXT)
+    given = ["好", TEXT] if several else TEXT
+    found = explain_text(model, characters, given, target=1, truncation=True)
+    if several:
+        assert found[0].left_out == 0
+        found = found[1]
+    kept = explain_text(model, characters, TEXT[:4], target=1)
+    assert found.tokens == kept.tokens == ["[CLS]", *TEXT[:4], "[SEP]"]
+    assert (found.scores == kept.scores).all()
+    assert (found.prediction, found.text, found.left_out) == (kept.prediction, TEXT, 2)
+    assert "; 2 tokens were left out" in repr(found)
+    assert Page(found.to_html()).text == f"{TEXT}{Page(kept.to_html()).text[4:]}".replace(
+        " with it", " with it; 2 tokens were left out"
+    )
+    assert found.by_words(["这家", "酒店", "很好"]).tokens == ["这家", "酒店"]
+    averaged = explain_text(model, characters, TEXT, target=1, truncation=True, baseline=["房间不干净。"])
+    assert averaged.left_out == 2
+
+
+def test_a_pipeline_is_told_to_give_its_parts(models, characters):
+    from transformers import pipeline
+
+    whole = pipeline("text-classification", model=models("bert-classes"), tokenizer=characters)
+    message = "got TextClassificationPipeline: pass pipeline.model and pipeline.tokenizer"
+    for tokenizer in (None, characters):
+        with pytest.raises(TypeError, match=message):
+            explain_text(whole, tokenizer, TEXT)
+    assert explain_text(whole.model, whole.tokenizer, TEXT).text == TEXT
+
+
 def test_an_empty_text(models, characters, bare_characters):
     empty = explain_text(models("bert-classes"), bare_characters, "")
     assert (empty.tokens, empty.offsets, len(empty.scores)) == ([], [], 0)
@@ -266,6 +317,7 @@ def test_tokenizers_that_do_not_know_the_characters(models, characters):
         ({"baseline": torch.zeros(3)}, ValueError, r"\(16,\), \(8, 16\) or \(K, 8, 16\) for this text, got \(3,\)"),
         ({"baseline": torch.zeros(16).long()}, TypeError, "baseline must be a floating-point tensor"),
         ({"text": "好" * 600}, ValueError, "text must have at most 512 tokens for this model, got 602"),
+        ({"truncation": "longest_first"}, TypeError, "truncation must be True or False, got 'longest_first'"),
         ({"args": ()}, TypeError, "args"),
         ({"n_steps": 3}, TypeError, r"explain_text has no argument 'n_steps': did you mean steps\?"),
         ({"stepz": 3}, TypeError, "stepz"),
@@ -357,7 +409,7 @@ def titles(page):
 def test_the_characters_of_the_text_are_coloured():
     found = attribution("好 的", [(0, 0), (0, 1), (2, 3)], [0.0, 0.5, -1.0], ["[CLS]", "好", "的"])
     page = Page(found.to_html())
-    assert page.text == "好 的good: 0.5 → 0.9 for against"
+    assert page.text == "好 的good: 0.5 without the text → 0.9 with it for against"
     assert titles(found.to_html()) == ["+0.5", "+0", "-1"]
     assert found._repr_html_() == found.to_html()
     assert page.attributes[1]["lang"] == "zh-Hans"
@@ -477,6 +529,17 @@ def test_a_page_of_its_own(tmp_path):
     for wrong in (found, [found, 3], "text"):
         with pytest.raises(TypeError, match="attributions must be a sequence of TextAttribution, got"):
             save_page(tmp_path / "x.html", wrong)
+
+
+@pytest.mark.parametrize("name", ["why.png", "why.svg", "why", "page.html.pdf"])
+def test_a_page_has_the_name_of_one(tmp_path, name):
+    found = attribution("好", [(0, 1)], [0.5])
+    message = rf"path must end in .html or .htm, got '{name}': what is written is a page; .* to_html\(\)"
+    for save in (found.save, TextAttributions([found]).save, lambda path: save_page(path, [found])):
+        with pytest.raises(ValueError, match=message):
+            save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    assert found.save(tmp_path / "why.HTM").is_file()
 
 
 def test_a_frame_has_a_row_a_token():

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from kexue.interpret.integrated_gradients import Attribution, attribution_heatmap, integrated_gradients
-from kexue.interpret.text import TextAttribution, explain_text, save_page
+from kexue.interpret.text import TextAttribution, TextAttributions, explain_text, save_page
 
-__all__ = ["Attribution", "TextAttribution", "attribution_heatmap", "explain_text", "integrated_gradients", "save_page"]
+__all__ = [
+    "Attribution",
+    "TextAttribution",
+    "TextAttributions",
+    "attribution_heatmap",
+    "explain_text",
+    "integrated_gradients",
+    "save_page",
+]

@@ -48,7 +48,7 @@ class TokenizedText:
         return self.fields["input_ids"]
 
     @classmethod
-    def of(cls, tokenizer: Any, text: str, device: torch.device) -> TokenizedText:
+    def of(cls, tokenizer: Any, text: str, device: torch.device, *, max_length: int | None = None) -> TokenizedText:
         """Tokenize a text.
 
         Parameters
@@ -59,15 +59,19 @@ class TokenizedText:
             The text.
         device : torch.device
             Where the tensors are put.
+        max_length : int, optional
+            So many tokens are kept at most, special ones included, as the tokenizer cuts a text; all by default.
 
         Returns
         -------
         TokenizedText
-            The text, special tokens included, and not shortened.
+            The text, special tokens included.
         """
         fast = bool(getattr(tokenizer, "is_fast", False))
-        asked = {"return_special_tokens_mask": True, "return_offsets_mapping": fast}
-        encoded = dict(tokenizer(text, truncation=False, verbose=False, **asked))
+        asked: dict[str, Any] = {"return_special_tokens_mask": True, "return_offsets_mapping": fast}
+        if max_length is not None:
+            asked["max_length"] = max_length
+        encoded = dict(tokenizer(text, truncation=max_length is not None, verbose=False, **asked))
         special = encoded.pop("special_tokens_mask")
         offsets = [tuple(span) for span in encoded.pop("offset_mapping")] if fast else None
         fields = {name: torch.tensor([row], dtype=torch.int64, device=device) for name, row in encoded.items()}

@@ -37,7 +37,7 @@ from torch import Tensor, nn  # noqa: E402
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["TextAttribution", "explain_text", "save_page"]
+__all__ = ["TextAttribution", "TextAttributions", "explain_text", "save_page"]
 
 _BASELINES = ("pad", "mask", "mean", "zero")
 _OPTIONS = ("steps", "method", "path", "tol", "max_steps", "max_batch")  # of integrated_gradients
@@ -73,6 +73,9 @@ class TextAttribution:
         Its name.
     steps : int
         Nodes on the path.
+    left_out : int
+        Tokens that the model did not read, since the text is longer than it allows; see ``truncation`` of
+        `explain_text`.
     """
 
     text: str
@@ -85,22 +88,23 @@ class TextAttribution:
     target: int
     label: str
     steps: int
+    left_out: int = 0
 
     def __repr__(self) -> str:
         shown = self.text if len(self.text) <= 30 else f"{self.text[:29]}…"
         return (
             f"<TextAttribution {shown!r} -> {self.label!r}: {self.baseline_prediction:.3g} at the baseline, "
-            f"{self.prediction:.3g} at the text{self._gap()}>"
+            f"{self.prediction:.3g} at the text{self._limits()}>"
         )
 
-    def _gap(self) -> str:
-        """What the shares miss of the change of the prediction, where it is worth a word."""
+    def _limits(self) -> str:
+        """What the shares miss of the text and of the change of the prediction, where it is worth a word."""
+        told = f"; {self.left_out} tokens were left out" * (self.left_out > 0)
         change = abs(self.prediction - self.baseline_prediction)
-        if not abs(self.delta) > _TOLD * max(change, 1e-6):
-            return ""
-        return f"; the shares are off by {self.delta:.2g}" + (
-            f", {abs(self.delta) / change:.0%} of the change" * (change > 0)
-        )
+        if abs(self.delta) > _TOLD * max(change, 1e-6):
+            told += f"; the shares are off by {self.delta:.2g}"
+            told += f", {abs(self.delta) / change:.0%} of the change" * (change > 0)
+        return told
 
     def by_words(self, words: Callable[[str], Sequence[str]] | Sequence[str]) -> TextAttribution:
         """Add the shares of the tokens of each word.
@@ -163,7 +167,8 @@ class TextAttribution:
             lang = "zh-Hans" if chinese else "und"
         check_lang(lang)
         coloured = coloured_tokens(pieces, scores, lang=lang, scale=scale, special=(), spaces=False) if pieces else ""
-        told = f"{visible(self.label)}: {self.baseline_prediction:.4g} → {self.prediction:.4g}{self._gap()}"
+        change = f"{self.baseline_prediction:.4g} without the text → {self.prediction:.4g} with it"
+        told = f"{visible(self.label)}: {change}{self._limits()}"
         legend = "".join(
             f' <span style="background:{tint(sign, scale=1.0)};border-radius:.2em;padding:.1em .3em">{word}</span>'
             for sign, word in ((1.0, "for"), (-1.0, "against"))
@@ -182,7 +187,7 @@ class TextAttribution:
         Parameters
         ----------
         path : str or Path
-            The file, such as ``"why.html"``.
+            The file, such as ``"why.html"``; its folder is made where it is missing.
         title, lang, scale
             See `save_page`.
 
@@ -196,7 +201,7 @@ class TextAttribution:
         StorageError
             If the disk refuses; an older file of this name stays then.
         ValueError
-            If `lang` or `scale` is wrong.
+            If `path` does not end in ``.html`` or ``.htm``, or `lang` or `scale` is wrong.
         """
         return save_page(path, [self], title=title, lang=lang, scale=scale)
 
@@ -270,6 +275,68 @@ class TextAttribution:
         return pieces, scores
 
 
+class TextAttributions(list[TextAttribution]):
+    """What `explain_text` makes of several texts: a list that shows itself, one text below the other on one scale.
+
+    Examples
+    --------
+    >>> found = TextAttribution("好", ["好"], [(0, 1)], np.array([0.4]), 0.0, 0.9, 0.5, 1, "good", 32)
+    >>> len(TextAttributions([found, found])), TextAttributions([found, found]).to_html().count("好</span>")
+    (2, 2)
+    """
+
+    def to_html(self, *, lang: str | None = None, scale: float | None = None) -> str:
+        """All texts on their shares.
+
+        Parameters
+        ----------
+        lang : str, optional
+            Language of the texts; see `TextAttribution.to_html`.
+        scale : float, optional
+            The absolute share that has the full colour; by default the largest one of all texts.
+
+        Returns
+        -------
+        str
+            One ``<div>``, as of `TextAttribution.to_html`.
+
+        Raises
+        ------
+        ValueError
+            If `lang` or `scale` is wrong.
+        """
+        scale = full_scale(np.concatenate([np.zeros(1), *(np.array(one._pieces()[1]) for one in self)]), scale)
+        texts = "\n".join(one.to_html(lang=lang, scale=scale) for one in self)
+        return f'<div style="display:grid;gap:1.5em">\n{texts}\n</div>'
+
+    def save(
+        self, path: str | Path, *, title: str | None = None, lang: str | None = None, scale: float | None = None
+    ) -> Path:
+        """Write the coloured texts as a page.
+
+        Parameters
+        ----------
+        path, title, lang, scale
+            See `save_page`.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        StorageError
+            If the disk refuses; an older file of this name stays then.
+        ValueError
+            If there is no text, `path` does not end in ``.html`` or ``.htm``, or `lang` or `scale` is wrong.
+        """
+        return save_page(path, self, title=title, lang=lang, scale=scale)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+
 def save_page(
     path: str | Path,
     attributions: Sequence[TextAttribution],
@@ -283,7 +350,7 @@ def save_page(
     Parameters
     ----------
     path : str or Path
-        The file; its folder is made where it is missing.
+        The file, which ends in ``.html`` or ``.htm``; its folder is made where it is missing.
     attributions : sequence of TextAttribution
         The texts and their shares.
     title : str, optional
@@ -305,7 +372,7 @@ def save_page(
     StorageError
         If the disk refuses; an older file of this name stays then.
     ValueError
-        If there is no attribution, or `lang` or `scale` is wrong.
+        If there is no attribution, `path` has another ending, or `lang` or `scale` is wrong.
 
     References
     ----------
@@ -328,21 +395,24 @@ def save_page(
         raise TypeError(f"attributions must be a sequence of TextAttribution, got {told}")
     if not given:
         raise ValueError("attributions must be at least one, got none")
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(
+            f"path must end in .html or .htm, got {path.name!r}: what is written is a page; for a "
+            "picture print it in a browser or take a screenshot, for a part of another page take to_html()"
+        )
     if title is None:
         title = f"{given[0].label}: {given[0].text[:60]}"
-    scores = np.concatenate([np.zeros(1), *(np.array(one._pieces()[1]) for one in given)])
-    scale = full_scale(scores, scale)
-    body = "\n".join(one.to_html(lang=lang, scale=scale) for one in given)
     write_text(
-        Path(path),
+        path,
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>{escape(visible(title))}</title>\n</head>\n"
-        '<body style="max-width:48em;margin:2em auto;padding:0 1em;display:grid;gap:1.5em">\n'
-        f"{body}\n</body>\n</html>\n",
+        '<body style="max-width:48em;margin:2em auto;padding:0 1em">\n'
+        f"{TextAttributions(given).to_html(lang=lang, scale=scale)}\n</body>\n</html>\n",
     )
-    return Path(path)
+    return path
 
 
 def _word_spans(text: str, words: Any) -> list[Span]:
@@ -384,7 +454,7 @@ def explain_text(model: Any, tokenizer: Any, text: str, **options: Any) -> TextA
 
 
 @overload
-def explain_text(model: Any, tokenizer: Any, text: Sequence[str], **options: Any) -> list[TextAttribution]: ...
+def explain_text(model: Any, tokenizer: Any, text: Sequence[str], **options: Any) -> TextAttributions: ...
 
 
 def explain_text(
@@ -397,8 +467,9 @@ def explain_text(
     output: Output | None = None,
     baseline: str | Sequence[str] | Tensor = "pad",
     score: Literal["sum", "norm", "absmax"] = "sum",
+    truncation: bool = False,
     **options: Any,
-) -> TextAttribution | list[TextAttribution]:
+) -> TextAttribution | TextAttributions:
     r"""Divide a prediction of a language model among the tokens of the text.
 
     The path of `integrated_gradients` leads through the embeddings of the tokens. With :math:`\operatorname{IG}_{td}`
@@ -412,9 +483,10 @@ def explain_text(
     Parameters
     ----------
     model : transformers.PreTrainedModel
-        A model that returns ``logits``, of classes for each text or for each token, or of the vocabulary.
+        A model that returns ``logits``, of classes for each text or for each token, or of the vocabulary; of a
+        pipeline, ``pipeline.model``.
     tokenizer : transformers tokenizer
-        The model's tokenizer. Only a fast one knows the characters of each token.
+        The model's tokenizer (``pipeline.tokenizer``). Only a fast one knows the characters of each token.
     text : str or sequence of str
         What is explained; several are explained one by one.
     target : int or str, optional
@@ -430,6 +502,9 @@ def explain_text(
         shape (D,), (tokens, D) or (K, tokens, D). Special tokens and padding begin where they end: their share is 0.
     score : {"sum", "norm", "absmax"}
         How the shares of the numbers of an embedding become that of its token.
+    truncation : bool
+        Whether a text that is longer than the model allows is cut, as ``tokenizer(text, truncation=True)`` cuts it;
+        `TextAttribution.left_out` counts the tokens that are left out.
     **options
         ``steps``, ``method``, ``path``, ``tol``, ``max_steps`` and ``max_batch`` of `integrated_gradients`. Without
         ``steps`` and ``tol``: 32 steps, and more, up to 2048, until the shares add up to within 5 % of the change, as a
@@ -437,17 +512,18 @@ def explain_text(
 
     Returns
     -------
-    TextAttribution or list of TextAttribution
-        Tokens and their shares; a list for several texts. A text without any token has an empty one, whose
-        predictions are nan.
+    TextAttribution or TextAttributions
+        Tokens and their shares; for several texts a list of them, which `TextAttributions.save` writes. A text without
+        any token has an empty one, whose predictions are nan.
 
     Raises
     ------
     TypeError
         If the model has no table of embeddings, does not look its tokens up there, returns no logits, or continues
-        another text than it reads (encoder and decoder); or if an argument has a wrong type.
+        another text than it reads (encoder and decoder); if it is a pipeline; or if an argument has a wrong type.
     ValueError
-        If there is no such target, position, baseline or other option, or the text is longer than the model allows.
+        If there is no such target, position, baseline or other option, or the text is longer than the model allows,
+        without ``truncation``.
 
     Warns
     -----
@@ -491,6 +567,12 @@ def explain_text(
         raise ValueError(f"output must be 'prob', 'log_prob', 'logit' or None, got {output!r}")
     if not isinstance(text, str | Sequence):
         raise TypeError(f"text must be a str or a sequence of them, got {type(text).__name__}")
+    if not isinstance(model, nn.Module) and hasattr(model, "model") and hasattr(model, "tokenizer"):
+        raise TypeError(
+            f"model must be a model, got {type(model).__name__}: pass pipeline.model and pipeline.tokenizer"
+        )
+    if not isinstance(truncation, bool):
+        raise TypeError(f"truncation must be True or False, got {truncation!r}")
     if not callable(tokenizer) or not hasattr(tokenizer, "convert_ids_to_tokens"):
         raise TypeError(
             "tokenizer must be the tokenizer of the model, such as AutoTokenizer.from_pretrained(name), got "
@@ -503,19 +585,28 @@ def explain_text(
             raise TypeError(f"explain_text has no argument {name!r}: {hint}")
     if not isinstance(text, str):
         given = {"target": target, "position": position, "output": output, "baseline": baseline, "score": score}
-        return [explain_text(model, tokenizer, one, **given, **options) for one in text]
+        given["truncation"] = truncation
+        return TextAttributions(explain_text(model, tokenizer, one, **given, **options) for one in text)
 
     if options.get("steps") is None and options.get("tol") is None:
         options = {**options, "steps": min(_STEPS, options.get("max_steps", _STEPS)), "tol": _TOL}
         options.setdefault("max_steps", _MAX_STEPS)
     reader = EmbeddedModel(model)
-    tokens = TokenizedText.of(tokenizer, text, reader.table.weight.device)
+    tokens, left_out = TokenizedText.of(tokenizer, text, reader.table.weight.device), 0
+    limit = _limit(model, tokenizer)
+    if limit is not None and len(tokens.names) > limit:
+        if not truncation:
+            raise ValueError(
+                f"text must have at most {limit} tokens for this model, got {len(tokens.names)}; truncation=True cuts "
+                "it, as tokenizer(text, truncation=True) does"
+            )
+        whole, tokens = len(tokens.names), TokenizedText.of(tokenizer, text, tokens.ids.device, max_length=limit)
+        left_out = whole - len(tokens.names)
     if not tokens.names:
         return TextAttribution(text, [], tokens.offsets, np.zeros(0), 0.0, np.nan, np.nan, -1, "", 0)
-    _check_length(model, tokenizer, len(tokens.names))
     with torch.no_grad():
         own = reader.table(tokens.ids).detach()
-        start = _start(reader.table, tokenizer, tokens, own, baseline)
+        start = _start(reader.table, tokenizer, tokens, own, baseline, limit if left_out else None)
     with reader.reading(tokens):
         logits = reader.choose(reader.look(own), getattr(tokenizer, "mask_token_id", None), position, output)
         column, label = _target(reader, tokenizer, logits, target)
@@ -544,20 +635,22 @@ def explain_text(
         target=column,
         label=label,
         steps=int(found.steps),
+        left_out=left_out,
     )
 
 
-def _check_length(model: Any, tokenizer: Any, length: int) -> None:
+def _limit(model: Any, tokenizer: Any) -> int | None:
+    """The most tokens that model and tokenizer allow, where they say."""
     limits = (
         getattr(getattr(model, "config", None), "max_position_embeddings", None),
         getattr(tokenizer, "model_max_length", None),
     )
-    limit = min((limit for limit in limits if isinstance(limit, int) and limit > 0), default=length)
-    if length > limit:
-        raise ValueError(f"text must have at most {limit} tokens for this model, got {length}")
+    return min((limit for limit in limits if isinstance(limit, int) and limit > 0), default=None)
 
 
-def _start(table: nn.Embedding, tokenizer: Any, tokens: TokenizedText, own: Tensor, baseline: Any) -> Tensor:
+def _start(
+    table: nn.Embedding, tokenizer: Any, tokens: TokenizedText, own: Tensor, baseline: Any, max_length: int | None
+) -> Tensor:
     """Where the paths begin, of shape (K, 1, tokens, D)."""
     length, width = own.shape[1:]
     if isinstance(baseline, Tensor):
@@ -573,7 +666,7 @@ def _start(table: nn.Embedding, tokenizer: Any, tokens: TokenizedText, own: Tens
     elif isinstance(baseline, str):
         start = _named_start(table, tokenizer, own, baseline)
     else:
-        ids = [TokenizedText.of(tokenizer, other, own.device).ids for other in baseline]
+        ids = [TokenizedText.of(tokenizer, other, own.device, max_length=max_length).ids for other in baseline]
         if not ids or {other.shape[1] for other in ids} != {length}:
             raise ValueError(
                 f"baseline must be texts of {length} tokens, as many as the text has, got "
