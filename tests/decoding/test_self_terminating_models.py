@@ -14,6 +14,7 @@ from transformers import BertConfig, BertModel, LogitsProcessor, MinNewTokensLen
 
 from kexue.decoding.self_terminating_models import SelfTerminatingProcessor, make_self_terminating
 from kexue.decoding.self_termination import (
+    eps_for_termination,
     self_terminating_cross_entropy,
     self_terminating_log_probs,
     termination_step,
@@ -304,6 +305,18 @@ def test_an_end_that_is_forbidden_stays_so(small_model) -> None:
     minimum = MinNewTokensLengthLogitsProcessor(3, 2, EOS, device="cpu")
     scores = processor(tokens(1, 3), minimum(tokens(1, 3), torch.zeros(1, 23)))
     assert scores[0, EOS] == -torch.inf
+
+
+@pytest.mark.parametrize("beams", [1, 2, 4])
+def test_a_floor_and_a_bound_hold_together(small_model, beams) -> None:
+    model, prompts, length = small_model("gpt2"), tokens(3, 3), 30
+    with make_self_terminating(model, eps_for_termination(length)):
+        free = generate(model, prompts, num_beams=beams, max_new_tokens=60)
+        found = generate(model, prompts, num_beams=beams, max_new_tokens=60, min_new_tokens=20)[:, 3:]
+    assert free.shape[1] - 3 < 20  # the floor is felt
+    assert (found[:, :20] != EOS).all()
+    assert (found[:, 20:] == EOS).any(1).all()
+    assert found.shape[1] <= length + 1
 
 
 def test_users_processors_see_the_log_probabilities(small_model) -> None:

