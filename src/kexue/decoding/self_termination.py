@@ -108,8 +108,8 @@ def eps_for_termination(max_length: int) -> float:
     400   212     87       74       47
     ====  ======  =======  =======  =======
 
-    What gives them a floor is ``min_new_tokens`` of ``generate()``: with L/2 as the floor, four beams of the same models
-    ended one to four tokens after it. A model that is less sure of its tokens ends sooner still.
+    What gives them a floor is ``min_new_tokens`` of ``generate()``: with L/2 as the floor, four beams of the same
+    models ended one to four tokens after it. A model that is less sure of its tokens ends sooner still.
 
     References
     ----------
