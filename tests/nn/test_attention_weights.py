@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from kexue.nn.attention_weights import attention_weights
+from kexue.nn.attention_weights import attention_weights, is_multi_head, multi_head_weights
 from kexue.nn.capture import capture
 
 
@@ -134,6 +134,52 @@ def test_other_choices_of_keys_are_refused(name):
     with pytest.raises(NotImplementedError, match=f"the weights of Module cannot be computed with '{name}'"):
         attention_weights(layer(), query, key, None, backend="sdpa", **{name: torch.ones(1)})
     attention_weights(layer(), query, key, None, backend="sdpa", **{name: None}, position_ids=torch.arange(5))
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_torchs_own_layer_by_the_definition(batch_first):
+    generator = torch.Generator().manual_seed(0)
+    module = nn.MultiheadAttention(8, 2, batch_first=batch_first).double()
+    query, key = (torch.randn(3, length, 8, generator=generator, dtype=torch.float64) for length in (4, 5))
+    allow = torch.ones(4, 5, dtype=torch.bool).tril(1)
+    with torch.no_grad():
+        heads = [
+            (given @ weight.T).unflatten(-1, (2, 4)).transpose(1, 2)
+            for given, weight in zip((query, key), module.in_proj_weight.chunk(3), strict=False)
+        ]
+        given = (query, key, key) if batch_first else tuple(one.transpose(0, 1) for one in (query, key, key))
+        for mask in (None, allow):
+            options = {"need_weights": False, "attn_mask": None if mask is None else ~mask}
+            torch.testing.assert_close(multi_head_weights(module, given, options), definition(*heads, mask))
+        by_name = dict(zip(("query", "key", "value"), given, strict=True))
+        torch.testing.assert_close(multi_head_weights(module, (), by_name), definition(*heads))
+        row = multi_head_weights(module, (query[0], key[0], key[0]), {})
+        torch.testing.assert_close(row, definition(*heads)[0])
+
+
+def test_torchs_own_layer_is_asked_without_dropout_and_stays_in_training():
+    module, x = nn.MultiheadAttention(8, 2, dropout=0.9), torch.randn(5, 3, 8)
+    state = torch.random.get_rng_state()
+    found = multi_head_weights(module, (x, x, x), {"need_weights": False})
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert module.training
+    torch.testing.assert_close(found.sum(-1), torch.ones(3, 2, 5))
+    with pytest.raises(AssertionError):
+        multi_head_weights(module, (x, x[:4], x), {})
+    assert module.training
+
+
+def test_what_is_torchs_own_layer():
+    class Same(nn.MultiheadAttention):
+        pass
+
+    class Other(nn.MultiheadAttention):
+        def forward(self, x):
+            return super().forward(x, x, x)
+
+    assert is_multi_head(Same(4, 2))
+    assert not is_multi_head(Other(4, 2))  # what it is called with is not known; its parent's call is not seen
+    assert not is_multi_head(nn.Linear(4, 2))
 
 
 def _architecture(name):

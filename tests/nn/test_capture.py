@@ -250,6 +250,102 @@ def test_weights_that_an_implementation_does_not_keep(build):
     assert got[":attn_weights"] is None
 
 
+def encoder(layers=2):
+    """One of torch's own, small."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layer = nn.TransformerEncoderLayer(16, 4, 32, dropout=0.5, batch_first=True)
+        return nn.TransformerEncoder(layer, layers).eval(), torch.randn(2, 5, 16)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype stage")
+@pytest.mark.parametrize("graph", [True, False])
+@pytest.mark.parametrize("padded", [True, False])
+def test_attention_of_torchs_own_layers(graph, padded):
+    model, x = encoder()
+    padding = torch.arange(5).expand(2, 5) >= torch.tensor([[5], [3]]) if padded else None
+    with torch.set_grad_enabled(graph):
+        plain = model(x, src_key_padding_mask=padding)
+        with capture(model, "layers.*.self_attn.input", attention=True) as got:
+            found = model(x, src_key_padding_mask=padding)
+    torch.testing.assert_close(found, plain)
+    assert [key for key in got if key.endswith("attention")] == [f"layers.{k}.self_attn.attention" for k in (0, 1)]
+    for number in (0, 1):
+        key = f"layers.{number}.self_attn"
+        given = got[f"{key}.input"]["query"]
+        given = given.to_padded_tensor(0.0) if given.is_nested else given
+        options = {"key_padding_mask": padding, "average_attn_weights": False}
+        with torch.enable_grad():
+            expected = model.layers[number].self_attn(given, given, given, **options)[1]
+        weights = got[f"{key}.attention"]
+        assert weights.shape == (2, 4, 5, 5)
+        assert not weights.requires_grad
+        rows = slice(None) if padding is None else ~padding  # queries that are padding are left out of nested tensors
+        torch.testing.assert_close(weights.transpose(1, 2)[rows], expected.detach().transpose(1, 2)[rows])
+        if padding is not None:
+            assert (weights[1, :, :3, 3:] == 0).all()
+    assert not any(layer.self_attn._forward_hooks for layer in model.layers)
+
+
+def test_attention_of_torchs_own_layers_by_pattern_and_with_stop():
+    model, x = encoder(3)
+    with capture(model, attention="*.1.self_attn", stop=True) as got:
+        assert model(x) is None
+    assert list(got) == ["layers.1.self_attn.attention"]
+    with pytest.raises(ValueError, match=r"no attention layer .*; its attention layers are 'layers.\*.self_attn' \("):
+        capture(model, attention="*.linear1")
+    model.train()
+    torch.manual_seed(1)
+    plain = model(x)
+    torch.manual_seed(1)
+    with capture(model, attention=True) as got:
+        found = model(x)
+    assert torch.equal(found, plain)  # no random number is taken from the model's dropout
+    torch.testing.assert_close(got["layers.0.self_attn.attention"].sum(-1), torch.ones(2, 4, 5))
+    message = r"attn_output_weights' is None: .* capture\(model, attention=True\) reads them"
+    with capture(model, "*.self_attn:attn_output_weights"), pytest.warns(UserWarning, match=message):
+        model(x)
+
+
+def test_torchs_own_layers_beside_those_of_transformers(build):
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.text, self.pool = build("bert"), nn.MultiheadAttention(32, 2, batch_first=True)
+
+        def forward(self, ids):
+            states = self.text(ids).last_hidden_state
+            return self.pool(states[:, :1], states, states, need_weights=False)[0]
+
+    model = Both().eval()
+    with torch.no_grad():
+        plain = model(IDS)
+        with capture(model, attention=True) as got:
+            assert torch.equal(model(IDS), plain)
+        with capture(model, attention="pool") as alone:
+            assert model.text.config._attn_implementation == "sdpa"  # nothing of it is changed
+            model(IDS)
+    assert [len(got[key].shape) for key in got] == [4, 4, 4]
+    assert got["pool.attention"].shape == (2, 2, 1, 6)
+    assert list(alone) == ["pool.attention"]
+    torch.testing.assert_close(alone["pool.attention"], got["pool.attention"])
+
+
+def test_what_a_module_computes_without_a_name_is_read_from_a_module():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.softmax = nn.Softmax(-1)
+
+        def forward(self, x):
+            return self.softmax(x @ x.T) @ x
+
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    with capture(Own(), "softmax") as got:
+        got.model(x)
+    torch.testing.assert_close(got["softmax"], (x @ x.T).softmax(-1))
+
+
 # -- options
 
 
@@ -578,7 +674,7 @@ def test_wrong_requests():
         capture(model, 3)
     with pytest.raises(TypeError, match=r"got \['first'\]; pass them one by one: capture\(model, \*patterns\)"):
         capture(model, ["first"])
-    with pytest.raises(TypeError, match="a pattern must be a text, got 3"):
+    with pytest.raises(TypeError, match=r'attention must be True, or a pattern such as "\*.0.attn", got 3'):
         capture(model, attention=3)
     with pytest.raises(ValueError, match="capture must be told what to read"):
         capture(model, attention=False)
@@ -653,7 +749,7 @@ def test_a_layer_that_hides_its_lookup_is_read_as_named():
 
 def test_a_local_that_is_not_there_names_those_that_are():
     model, x = toy()
-    message = r"forward of '' \(Toy\) has no local variable 'hiden' .*tensors are hidden, x"
+    message = r"forward of '' \(Toy\) has no local variable 'hiden' .*tensors are hidden, x\. .*name.* nn\.Softmax"
     with capture(model, ":hiden"), pytest.raises(KeyError, match=message):
         model(x)
     with pytest.raises(KeyError, match="its tensors are none"), capture(nn.Identity(), ":nothing") as got:
@@ -671,7 +767,16 @@ def test_keys_that_are_not_there():
         assert len(got) == 1
         with pytest.raises(KeyError, match="'second' has not run; there is 'first'"):
             got["second"]
-        with pytest.raises(KeyError, match="'third' was not requested"):
+        with pytest.raises(KeyError, match="'third' was not requested; there is 'first'"):
             got["third"]
     assert repr(got) == "<Captured from Toy: first>"
+    nested = nn.Sequential(nn.Sequential(nn.ReLU(), nn.Tanh()))
+    with capture(nested, "0.*") as got:
+        nested(x)
+        with pytest.raises(KeyError, match=r"'0' was not requested; there is '0.0', '0.1'\""):  # which of the two
+            got["0"]
+    with capture(nested, "0.1") as got:
+        nested(x)
+        with pytest.raises(KeyError, match=r"'0' was not requested; did you mean '0.1'\?"):
+            got["0"]
     assert repr(capture(model, "@never")) == "<Captured from Toy: nothing so far>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from kexue.extras import require
@@ -16,7 +17,7 @@ from kexue.validation import promote_half  # noqa: E402
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
-__all__ = ["attention_weights"]
+__all__ = ["attention_weights", "is_multi_head", "multi_head_weights"]
 
 # Options under which a query sees other keys than its mask says.
 _OTHER_KEYS = ("cache", "cu_seq_lens_q", "cu_seq_lens_k", "cu_seqlens", "indices", "block_indices", "sinks")
@@ -126,6 +127,67 @@ def attention_weights(
         sink = s_aux.to(scores.dtype).reshape(1, -1, 1, 1).expand(*scores.shape[:-1], 1)
         weights = torch.cat([scores, sink], -1).softmax(-1)[..., :-1]
     return weights if hidden is None else weights.masked_fill(hidden, 0.0)
+
+
+def is_multi_head(module: nn.Module) -> bool:
+    """Whether a module is torch's own attention layer, with the forward that torch has written.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The module.
+
+    Returns
+    -------
+    bool
+        Whether `multi_head_weights` can be had of it.
+
+    References
+    ----------
+    ``torch.nn.MultiheadAttention``.
+
+    Examples
+    --------
+    >>> is_multi_head(nn.MultiheadAttention(4, 2)), is_multi_head(nn.Linear(4, 2))
+    (True, False)
+    """
+    return isinstance(module, nn.MultiheadAttention) and type(module).forward is nn.MultiheadAttention.forward
+
+
+def multi_head_weights(module: nn.MultiheadAttention, args: tuple[Any, ...], options: dict[str, Any]) -> Tensor:
+    """The softmax probabilities of torch's own attention layer, which most callers do not ask it for.
+
+    Parameters
+    ----------
+    module : torch.nn.MultiheadAttention
+        The layer.
+    args, options
+        What it was called with.
+
+    Returns
+    -------
+    torch.Tensor, shape (B, H, L, S)
+        In the layer's own precision, of each head, before dropout; without B if the call has no batch.
+
+    References
+    ----------
+    ``torch.nn.MultiheadAttention``, whose arguments ``need_weights`` and ``average_attn_weights`` these are.
+
+    Examples
+    --------
+    >>> layer = nn.MultiheadAttention(4, 2)
+    >>> x = torch.zeros(3, 1, 4)
+    >>> multi_head_weights(layer, (x, x, x), {"need_weights": False})[0, 0, 0]
+    tensor([0.3333, 0.3333, 0.3333], grad_fn=<SelectBackward0>)
+    """
+    call = inspect.signature(nn.MultiheadAttention.forward).bind(module, *args, **options)
+    call.arguments.update(need_weights=True, average_attn_weights=False)
+    training, module.training = module.training, False  # no dropout, and no random number taken from the model's
+    try:
+        weights: Tensor = nn.MultiheadAttention.forward(*call.args, **call.kwargs)[1]
+    finally:
+        module.training = training
+    return weights
 
 
 def _dense(mask: BlockMask, queries: int, keys: int) -> Tensor:

@@ -10,7 +10,6 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from functools import cache
 from typing import Any
 
 from kexue.extras import require
@@ -21,13 +20,7 @@ import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.utils._pytree import tree_leaves, tree_map  # noqa: E402
 
-from kexue.attention.register import (  # noqa: E402
-    AttentionChange,
-    AttentionFunction,
-    change_attention,
-    looks_up_attention,
-)
-from kexue.nn.attention_weights import attention_weights  # noqa: E402
+from kexue.nn.attention_reading import is_attention, read_attention  # noqa: E402
 from kexue.nn.forward_locals import local_names, read_locals, wrap_forward  # noqa: E402
 from kexue.nn.handles import Handle  # noqa: E402
 
@@ -35,10 +28,8 @@ __all__ = ["Captured", "Tap", "capture", "tap"]
 
 # The captures under way that ask for marked tensors, of all threads; empty most of the time.
 _TAPPED: list[Captured] = []
-# The captures of attention under way, by the number in the name of their change.
-_ROUTED: dict[int, Captured] = {}
 _NUMBERS = itertools.count()
-_NAMES_WEIGHTS = re.compile(r"(attn|attention)_?(weight|prob|score)")
+_NAMES_WEIGHTS = re.compile(r"(attn|attention)_?(output_)?(weight|prob|score)")
 
 
 def capture(
@@ -72,9 +63,10 @@ def capture(
     *patterns : str
         What to read.
     attention : str or True, optional
-        A pattern for attention layers of a model of transformers, whose softmax probabilities are to be read under the
-        key ``"path.attention"``, whatever computes the attention; True means all layers. The shape is (batch, heads,
-        queries, keys). They are computed beside it in float32, which costs memory and time of the square of the length.
+        A pattern for attention layers of a model of transformers, or for ``nn.MultiheadAttention``, whose softmax
+        probabilities are to be read under the key ``"path.attention"``, whatever computes the attention; True means
+        all layers. The shape is (batch, heads, queries, keys). They are computed beside the model, in float32 (by
+        ``nn.MultiheadAttention`` in its own precision), which costs memory and time of the square of the length.
     detach : bool
         Whether tensors are kept without their graph.
     device : torch.device or str, optional
@@ -97,8 +89,8 @@ def capture(
     MissingExtraError
         If ``attention`` is given, and transformers is not installed.
     TypeError
-        If an argument is of the wrong type, or ``attention`` is given for a model that does not look up its attention
-        by name.
+        If an argument is of the wrong type, or ``attention`` is given for a model that neither looks up its attention
+        by name nor has an ``nn.MultiheadAttention``.
     ValueError
         If nothing is requested, a pattern matches nothing, or no attention layer, no forward of several that it matches
         has the local variable, or options exclude each other.
@@ -118,7 +110,13 @@ def capture(
 
     Where a path with wildcards names a local variable, modules whose forward has none of that name are left out. A
     variable that holds attention weights is None under most implementations (``"sdpa"``, flash), which do not keep
-    them: ``attention=`` reads them all the same.
+    them: ``attention=`` reads them all the same. It does so as a softmax over the keys, of the queries and keys that
+    the model computes: it does not show what the model's own function does with them, which axis it normalises, say.
+
+    A value to which the code gives no name, as in ``return scores.softmax(-1) @ x``, cannot be read: name it, or put a
+    module in its place (``self.softmax = nn.Softmax(-1)``), whose path can be read.
+
+    Reading inside ``nn.TransformerEncoderLayer`` makes torch leave its fused path, which agrees up to rounding.
 
     References
     ----------
@@ -154,6 +152,14 @@ def capture(
     >>> head = got["encoder.layer.0.attention.self.attention"][0, 1]
     >>> head.shape
     torch.Size([3, 3])
+
+    To look at it, as a table in HTML with the tokens beside it:
+
+    >>> from kexue.plots import heat_map_html
+    >>> tokens = ["[CLS]", "好", "[SEP]"]
+    >>> table = heat_map_html(head, tokens, tokens)
+    >>> table.count("<td title=")
+    9
     """
     return Captured(
         model,
@@ -311,9 +317,11 @@ class Captured(Handle[nn.Module], Mapping[str, Any]):
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
         wrong = [pattern for pattern in patterns if not isinstance(pattern, str)]
-        if wrong or not (attention is None or isinstance(attention, str | bool)):
+        if wrong:
             one_by_one = "; pass them one by one: capture(model, *patterns)" if _is_several(wrong) else ""
-            raise TypeError(f"a pattern must be a text, got {wrong[0] if wrong else attention!r}{one_by_one}")
+            raise TypeError(f"a pattern must be a text, got {wrong[0]!r}{one_by_one}")
+        if not (attention is None or isinstance(attention, str | bool)):
+            raise TypeError(f'attention must be True, or a pattern such as "*.0.attn", got {attention!r}')
         if isinstance(attention, bool):
             attention = "*" if attention else None
         if not patterns and attention is None:
@@ -345,9 +353,7 @@ class Captured(Handle[nn.Module], Mapping[str, Any]):
         self._optional.difference_update(patterns)  # what is named outright too must be there
         self._expected = {f"@{name}" for name in self._taps}
         self._expected |= {key for key, *_ in requests}
-        self._expected |= {
-            f"{path}.attention" for path in self._attended.values() if looks_up_attention(self._modules[path])
-        }
+        self._expected |= {f"{path}.attention" for path in self._attended.values() if is_attention(self._modules[path])}
         self._missing = set(self._expected)
         with self.change("capture", key=next(_NUMBERS)) as undo:
             if stop:
@@ -369,10 +375,8 @@ class Captured(Handle[nn.Module], Mapping[str, Any]):
             if attention is not None:
                 for path in self._attended.values():
                     self._refuse_compiled(path)
-                number = next(number for number in itertools.count(1) if number not in _ROUTED)
-                _ROUTED[number] = self
-                undo.callback(_ROUTED.pop, number)
-                undo.callback(_route(inner, number))
+                attended = [self._modules[path] for path in self._attended.values()]
+                undo.callback(read_attention(inner, attended, self._weights))
                 if not self._attended:
                     self._matching(attention)
 
@@ -404,7 +408,7 @@ class Captured(Handle[nn.Module], Mapping[str, Any]):
 
     def _attention_layers(self, pattern: str) -> list[str]:
         """The layers that a pattern asks for; what it matches, where a model hides which of them are such."""
-        layers = [path for path, module in self._modules.items() if looks_up_attention(module)]
+        layers = [path for path, module in self._modules.items() if is_attention(module)]
         if not layers:
             return self._found(pattern)
         found = [path for path in layers if fnmatchcase(path, pattern)]
@@ -541,10 +545,11 @@ class Captured(Handle[nn.Module], Mapping[str, Any]):
                     tensors = ", ".join(sorted(one for one, value in found.items() if isinstance(value, Tensor)))
                     raise KeyError(
                         f"the forward of {path!r} ({type(module).__name__}) has no local variable {name!r} when it "
-                        f"returns; its tensors are {tensors or 'none'}"
+                        f"returns; its tensors are {tensors or 'none'}. A value without a name cannot be read: give it "
+                        "one in the code, or make it a module, such as nn.Softmax, and read that"
                     )
                 if found[name] is None and _NAMES_WEIGHTS.search(name) and not self._warned:
-                    self._warned = any(map(looks_up_attention, module.modules()))
+                    self._warned = any(map(is_attention, module.modules()))
                     if self._warned:
                         warnings.warn(
                             f"{key!r} is None: this attention implementation keeps no weights; "
@@ -560,12 +565,12 @@ class Captured(Handle[nn.Module], Mapping[str, Any]):
         if name in self._taps:
             self._record(f"@{name}", tensor, None)
 
-    def _weights(self, module: nn.Module, query: Tensor, key: Tensor, mask: Any, **options: Any) -> None:
+    def _weights(self, module: nn.Module, compute: Callable[[], Tensor]) -> None:
         path = self._attended.get(id(module))
         if path is None or threading.get_ident() != self._thread:
             return
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self._detach):
-            weights = attention_weights(module, query, key, mask, **options)
+            weights = compute()
         self._record(f"{path}.attention", weights, module)
 
     def _record(self, key: str, value: Any, module: nn.Module | None) -> None:
@@ -616,6 +621,8 @@ class Captured(Handle[nn.Module], Mapping[str, Any]):
         if key not in self._values:
             why = "has not run" if key in self._expected else "was not requested"
             why += ", or its forward has left it unset" if key in self._optional else ""
+            inside = [one for one in self._values if one.startswith(f"{key}.")]
+            why += f"; did you mean {inside[0]!r}?" if len(inside) == 1 else ""
             raise KeyError(f"{key!r} {why}; there is {', '.join(map(repr, self._values)) or 'nothing so far'}")
         found = self._values[key]
         for value, versions in found:
@@ -671,33 +678,3 @@ def _by_name(module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) 
 
 def _version(tensor: Tensor) -> int | None:
     return None if tensor.is_inference() else tensor._version
-
-
-def _route(model: nn.Module, number: int) -> Callable[[], None]:
-    """Lead the attention of a model past a capture; what ends it."""
-    try:
-        return change_attention(model, _attention_change(number)).remove
-    except (TypeError, NotImplementedError) as error:
-        raise type(error)(
-            f"attention= cannot be read: {error}; where the code keeps the weights in a local variable, read that: "
-            'capture(model, "path:variable")'
-        ) from None
-
-
-@cache
-def _attention_change(number: int) -> AttentionChange:
-    """Names of implementations stay registered, so there are as many as captures at one time."""
-
-    def wrap(attend: AttentionFunction, backend: str) -> AttentionFunction:
-        def attention(
-            module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **options: Any
-        ) -> Any:
-            captured = _ROUTED.get(number)
-            if captured is not None:
-                captured._weights(module, query, key, attention_mask, backend=backend, **options)
-            return attend(module, query, key, value, attention_mask, **options)
-
-        return attention
-
-    name = "capture" if number == 1 else f"capture_{number}"
-    return AttentionChange("capture", name, wrap, innermost=True, key=("attention", number))
