@@ -184,9 +184,10 @@ def multi_head_weights(module: nn.MultiheadAttention, args: tuple[Any, ...], opt
     call.arguments.update(need_weights=True, average_attn_weights=False)
     training, module.training = module.training, False  # no dropout, and no random number taken from the model's
     try:
-        weights: Tensor = nn.MultiheadAttention.forward(*call.args, **call.kwargs)[1]
+        _, weights = nn.MultiheadAttention.forward(*call.args, **call.kwargs)
     finally:
         module.training = training
+    assert weights is not None  # they are asked for
     return weights
 
 
