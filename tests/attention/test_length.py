@@ -207,12 +207,31 @@ def test_a_needle_keeps_its_weight_under_the_log_law():
     assert measured(64, 1.0)[1] == pytest.approx(1.25, abs=0.15)
 
 
+def test_a_constant_factor():
+    n = torch.tensor([0, 1, 63, 64, 65, 4096])
+    for law in (2, 1.25, 0.5):
+        assert [length_factor(int(one), base_length=64, law=law) for one in n] == [law] * 6
+        floored = [1.0] * 4 + [float(law)] * 2
+        assert [length_factor(int(one), base_length=64, law=law, floor=True) for one in n] == floored
+        found = length_factor(n, base_length=64, law=law)
+        assert found.dtype is torch.float32
+        assert found.tolist() == [law] * 6
+        assert length_factor(n, base_length=64, law=law, floor=True).tolist() == floored
+        assert length_factor(n.double(), base_length=64, law=law, floor=True).dtype is torch.float64
+
+
 @pytest.mark.parametrize(
     ("n", "options", "error", "message"),
     [
         (7, {"base_length": 1}, ValueError, "base_length must be a number above 1, got 1"),
         (7, {"base_length": math.nan}, ValueError, "base_length must be a number above 1, got nan"),
-        (7, {"law": "linear"}, ValueError, "law must be 'log' or 'sphere', got 'linear'"),
+        (7, {"law": "linear"}, ValueError, "law must be 'log', 'sphere' or a number, got 'linear'"),
+        (7, {"law": True}, ValueError, "law must be 'log', 'sphere' or a number, got True"),
+        (7, {"law": None}, ValueError, "law must be 'log', 'sphere' or a number, got None"),
+        (7, {"law": 0}, ValueError, "law must be positive where it is a constant factor, got 0"),
+        (7, {"law": -1.5}, ValueError, "law must be positive where it is a constant factor, got -1.5"),
+        (7, {"law": math.nan}, ValueError, "law must be positive where it is a constant factor, got nan"),
+        (7, {"law": math.inf}, ValueError, "law must be positive where it is a constant factor, got inf"),
         (7, {"law": "sphere"}, ValueError, "head_dim must be given for the law 'sphere'"),
         (-1, {}, ValueError, "n must not be negative, got -1"),
         (math.nan, {}, ValueError, "n must not be negative, got nan"),
@@ -245,6 +264,8 @@ def literal(query, key, value, allowed, factor):
 
 FACTORS = {
     "log": ({"base_length": 4}, lambda n: math.log(n) / math.log(4) if n else 0),
+    "constant": ({"base_length": 4, "law": 1.5}, lambda n: 1.5),
+    "constant beyond": ({"base_length": 4, "law": 1.5, "floor": True}, lambda n: 1.5 if n > 4 else 1),
     "floor": ({"base_length": 4, "floor": True}, lambda n: max(math.log(n) / math.log(4), 1) if n else 1),
     "sphere": (
         {"base_length": 4, "law": "sphere"},

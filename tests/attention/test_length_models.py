@@ -145,6 +145,34 @@ def test_the_floor_is_for_those_beyond(build, forward, texts):
     assert (found[:, 5:] - before[:, 5:]).abs().amin(0).max() > 1e-3
 
 
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+def test_a_constant_factor_is_attention_as_defined(build, forward, literal, padded, name, implementation):
+    expected = forward(build(name, literal(lambda n: 1.7 if n > 5 else 1)), padded.ids, padded.mask, padded.positions)
+    plain = build(name, implementation)
+    with enable_length_scaling(plain, base_length=5, law=1.7):
+        found = forward(plain, padded.ids, padded.mask, padded.positions)
+    for row, place in enumerate(padded.places):
+        place = slice(None) if name == "t5" else place
+        near(found[row, place], expected[row, place])
+
+
+def test_a_constant_factor_of_all_queries_needs_no_texts_beyond(build, forward, texts):
+    """It is said by no warning, and is the factor that was asked for."""
+    model = build("bert", "sdpa")
+    before = forward(model, texts[0][None])
+    with enable_length_scaling(model, law=1.7, floor=False):
+        assert model.config._attn_implementation == "kexue_length_1.7_48+sdpa"
+        found = forward(model, texts[0][None])
+    with enable_length_scaling(model, 2, law=1.7):
+        torch.testing.assert_close(forward(model, texts[0][None]), found)
+    assert (found - before).abs().max() > 1e-2
+    with enable_length_scaling(model, 9, law=1.7):
+        assert torch.equal(forward(model, texts[0][None]), before)
+    for law, spelled in ((1e6, "1e06"), (1e-6, "1e-06"), (2, "2")):
+        with enable_length_scaling(model, 9, law=law):
+            assert model.config._attn_implementation == f"kexue_length_{spelled}_9_floor+sdpa"
+
+
 def test_half_precision(build, forward, padded):
     model = build("llama", "sdpa")
     errors = {}
@@ -379,8 +407,10 @@ def test_wrong_calls(build):
     for base in (1, 0.5, math.inf, True, "64"):
         with pytest.raises(ValueError, match="base_length must be a number above 1"):
             enable_length_scaling(build("bert"), base_length=base)
-    with pytest.raises(ValueError, match="law must be 'log' or 'sphere', got 'linear'"):
+    with pytest.raises(ValueError, match="law must be 'log', 'sphere' or a number, got 'linear'"):
         enable_length_scaling(build("bert"), 40, law="linear")
+    with pytest.raises(ValueError, match="law must be positive where it is a constant factor, got -2"):
+        enable_length_scaling(build("bert"), 40, law=-2)
     with pytest.raises(ValueError, match="backend must name an implementation that makes masks .*sdpa.*, got 'flash'"):
         enable_length_scaling(build("bert"), 40, backend="flash")
     model = build("llama")

@@ -23,6 +23,7 @@ from kexue.attention.linear import (  # noqa: E402
 )
 from kexue.attention.linear_layer import LinearAttention  # noqa: E402
 from kexue.attention.linear_models import enable_linear_attention  # noqa: E402
+from kexue.attention.position_embeddings import extend_position_embeddings  # noqa: E402
 from kexue.attention.register import AttentionChange, change_attention, register_attention  # noqa: E402
 from kexue.attention.scale import ScaleFit, fit_scale, optimal_scale, softmax_sensitivity  # noqa: E402
 
@@ -37,6 +38,7 @@ __all__ = [
     "efficient_attention",
     "enable_length_scaling",
     "enable_linear_attention",
+    "extend_position_embeddings",
     "fit_scale",
     "length_factor",
     "length_scaled_attention",

@@ -17,6 +17,7 @@ from torch import Tensor, nn  # noqa: E402
 from torch.nn.functional import scaled_dot_product_attention  # noqa: E402
 
 from kexue.attention.attended import attended_keys, count_attended  # noqa: E402
+from kexue.attention.position_embeddings import position_tables  # noqa: E402
 from kexue.attention.register import AttentionChange, AttentionFunction, change_attention  # noqa: E402
 from kexue.attention.rows import blockwise, score_rows, shifted  # noqa: E402
 from kexue.probability.entropy_normalization import entropy_exponent  # noqa: E402
@@ -35,8 +36,11 @@ __all__ = [
     "softmax_entropy",
 ]
 
-Law = Literal["log", "sphere"]
-"""How the scale grows with the number of keys."""
+Law = Literal["log", "sphere"] | float
+"""How the scale grows with the number of keys, or a constant factor."""
+
+
+_LAWS = ("log", "sphere")
 
 
 # -- the entropy of rows
@@ -175,27 +179,28 @@ def length_factor(
         How many keys are attended.
     base_length : float
         The number :math:`n_0` for which the factor is 1: the length in training.
-    law : {"log", "sphere"}
+    law : {"log", "sphere"} or float
         The article's law, which keeps both the entropy of a row and the weight of one key that stands out; or the law
         that keeps the entropy of scores without any structure, those of keys all over a sphere. It grows much faster,
-        and is for analysis.
+        and is for analysis. Or a number: the factor itself, the same for any number of keys.
     head_dim : int, optional
         Dimension d of the queries, for ``"sphere"``.
     floor : bool
-        Whether the factor is never below 1: for models that were trained without it, of which only queries beyond
-        ``base_length`` keys are to change.
+        Whether the factor is 1 up to ``base_length`` keys: for models that were trained without it, of which only
+        queries beyond are to change. The factor of a law is then never below 1.
 
     Returns
     -------
     float or torch.Tensor
-        The factor, 0 for one key or none; float32 for integers.
+        The factor, by a law 0 for one key or none; float32 for integers.
 
     Raises
     ------
     TypeError
         If ``n`` is neither a number nor a tensor.
     ValueError
-        If ``base_length`` is not above 1, ``n`` is negative, ``law`` is unknown, or ``head_dim`` is missing.
+        If ``base_length`` is not above 1, ``n`` is negative, ``law`` is unknown or a factor that is not positive, or
+        ``head_dim`` is missing.
 
     References
     ----------
@@ -211,6 +216,8 @@ def length_factor(
     (2.0, tensor([0.0000, 1.0000, 1.5000]))
     >>> round(length_factor(512, base_length=64, law="sphere", head_dim=64), 2)
     2.41
+    >>> length_factor(torch.tensor([1, 64, 512]), base_length=64, law=1.25, floor=True)
+    tensor([1.0000, 1.0000, 1.2500])
     """
     _check_settings(base_length, law)
     if law == "sphere" and (head_dim is None or check_integer(head_dim, "head_dim") < 1):
@@ -221,6 +228,8 @@ def length_factor(
             raise TypeError(f"n must be a number or a tensor, got {type(n).__name__}")
         if not n >= 0:
             raise ValueError(f"n must not be negative, got {n}")
+        if not isinstance(law, str):
+            return 1.0 if floor and n <= base_length else float(law)
         if n <= 1:
             return least
         if head_dim is None or law == "log":
@@ -229,6 +238,11 @@ def length_factor(
     if n.is_complex() or n.dtype == torch.bool:
         raise TypeError(f"n must hold numbers of keys, got dtype {n.dtype}")
     count = (promote_half(n) if n.is_floating_point() else n.to(torch.float32)).clamp(min=1.0)
+    if not isinstance(law, str):
+        factor = torch.full_like(count, law)
+        if floor:
+            factor = torch.where(count > base_length, factor, 1.0)
+        return factor.to(n.dtype) if n.is_floating_point() else factor
     if head_dim is None or law == "log":
         # Written so that it is exactly 1 at the base length, in single precision and on every device.
         factor = (count / base_length).log() / math.log(base_length) + 1.0
@@ -242,8 +256,10 @@ def length_factor(
 def _check_settings(base_length: float, law: Law) -> None:
     if isinstance(base_length, bool) or not isinstance(base_length, int | float) or not 1 < base_length < math.inf:
         raise ValueError(f"base_length must be a number above 1, got {base_length!r}")
-    if law not in ("log", "sphere"):
-        raise ValueError(f"law must be 'log' or 'sphere', got {law!r}")
+    if isinstance(law, bool) or not isinstance(law, str | int | float) or (isinstance(law, str) and law not in _LAWS):
+        raise ValueError(f"law must be 'log', 'sphere' or a number, got {law!r}")
+    if not isinstance(law, str) and not 0 < law < math.inf:
+        raise ValueError(f"law must be positive where it is a constant factor, got {law!r}")
 
 
 def _sphere(n: Tensor, base_length: float, head_dim: int) -> Tensor:
@@ -347,10 +363,10 @@ def length_scaled_attention(
         Whether query i sees the keys up to i alone, from the upper left corner as in PyTorch.
     base_length : float
         The number of keys for which this is ordinary attention.
-    law : {"log", "sphere"}
-        How the scale grows.
+    law : {"log", "sphere"} or float
+        How the scale grows, or a constant factor.
     floor : bool
-        Whether the factor is never below 1.
+        Whether the factor is 1 up to ``base_length`` keys.
     scale : float, optional
         Takes the place of :math:`1/\sqrt d`.
     dropout_p : float
@@ -495,13 +511,15 @@ def enable_length_scaling(
         A model of transformers, or a module that contains some.
     base_length : float, optional
         The length in training; ``max_position_embeddings`` of the model's configuration if left out. Give it where the
-        model was trained on shorter texts than it can read.
-    law : {"log", "sphere"}
-        How the scale grows.
+        model was trained on shorter texts than it can read, or its table of positions has been extended.
+    law : {"log", "sphere"} or float
+        How the scale grows; or a number, the factor itself, where some long texts are at hand to choose it by: that
+        of a few, such as 1, 1.25, 1.5 and 2, with which the model predicts them best.
     floor : bool
-        Whether the factor is never below 1, so that nothing changes up to ``base_length`` keys: right for a model that
-        was trained without it, which also attends to fewer keys in padded rows and at the beginning of a causal text.
-        False is the formula of `length_factor` as it stands, for a model that was trained with it.
+        Whether queries that attend to at most ``base_length`` keys are left as they are, bit for bit, and only those
+        beyond are scaled: right for a model that was trained without it, which also attends to fewer keys in padded
+        rows and at the beginning of a causal text. False is the formula of `length_factor` as it stands, for a model
+        that was trained with it; a constant factor is then that of all queries.
     backend : str, optional
         The attention implementation to use, for instance ``"sdpa"``; the model's own if left out.
 
@@ -531,8 +549,9 @@ def enable_length_scaling(
     Notes
     -----
     Models whose positions are rotary, ALiBi or a relative bias can be given longer texts. BERT, GPT-2 and others with a
-    table of absolute positions cannot read beyond ``max_position_embeddings``, whatever the scale: extend their table
-    first. With ``base_length`` left out, or not below the length of the table, the floor never ends, and nothing
+    table of absolute positions cannot read beyond ``max_position_embeddings``, whatever the scale: make their table
+    longer with `kexue.attention.extend_position_embeddings`, and give ``base_length``, the length that they were
+    trained on. With ``base_length`` left out, or not below the length of the table, the floor never ends, and nothing
     changes.
 
     See `kexue.attention.register.change_attention` for models that share a configuration, copies, and calls of
@@ -550,6 +569,9 @@ def enable_length_scaling(
     >>> with enable_length_scaling(model, base_length=64):
     ...     model.config._attn_implementation
     'kexue_length_log_64_floor+sdpa'
+    >>> with enable_length_scaling(model, base_length=64, law=1.25):  # beyond 64 keys, and 1 up to them
+    ...     model.config._attn_implementation
+    'kexue_length_1.25_64_floor+sdpa'
     """
     if base_length is None:
         base_length = _training_length(model)
@@ -557,11 +579,13 @@ def enable_length_scaling(
     _check_backend(backend)
     handle = change_attention(model, _length_change(base_length, law, floor, backend))
     table = _table_length(model)
-    if table is not None and table <= base_length:
+    everywhere = not isinstance(law, str) and not floor
+    if table is not None and table <= base_length and not everywhere:
         warnings.warn(
             f"the table of absolute positions of this model ends at {table}: it reads no text longer than "
-            f"base_length={base_length:g}, beyond which the scale matters. Extend the table first, or give the length "
-            "in training if that was shorter",
+            f"base_length={base_length:g}, beyond which the scale matters. Extend the table with "
+            "kexue.attention.extend_position_embeddings, or give base_length the length in training if that was "
+            "shorter",
             stacklevel=2,
         )
     return handle
@@ -577,14 +601,7 @@ def _table_length(model: nn.Module) -> int | None:
         length = getattr(config.get_text_config(), "max_position_embeddings", None)
         if length is None or getattr(config, "position_embedding_type", "absolute") not in ("absolute", None):
             continue
-        # By their names: position_embeddings of BERT, wpe of GPT-2, embed_positions of BART.
-        found += [
-            length
-            for name, one in part.named_modules()
-            if isinstance(one, nn.Embedding)
-            and name.rpartition(".")[2] in ("position_embeddings", "wpe", "embed_positions")
-            and one.num_embeddings >= length
-        ]
+        found += [length for table in position_tables(part).values() if table.num_embeddings >= length]
     return max(found, default=None)
 
 
@@ -631,5 +648,6 @@ def _length_change(base_length: float, law: Law, floor: bool, backend: str | Non
 
         return attention
 
-    name = f"length_{law}_{base_length:g}{'_floor' if floor else ''}"
+    spelled = law if isinstance(law, str) else f"{law:g}".replace("+", "")
+    name = f"length_{spelled}_{base_length:g}{'_floor' if floor else ''}"
     return AttentionChange("enable_length_scaling", name, wrap, backend=backend)
