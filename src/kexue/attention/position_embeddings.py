@@ -110,8 +110,24 @@ def extend_position_embeddings(
     The new table is a Parameter of its own, to be trained as the old one was: build the optimiser afterwards. What it
     has learnt goes with `Handle.remove`. Models that were built from one configuration object share its length.
 
-    The new rows are combinations that the model has not been trained on, a starting point for fine-tuning on long
-    texts. `kexue.attention.enable_length_scaling` can be put on top, with ``base_length=n``.
+    The new rows are a starting point for fine-tuning on long texts: the model has not been trained on them. On a small
+    scale (GPT-2 of 2 layers of width 64, 500 steps on characters of English text, n = 64; nats per character, means of
+    3 seeds) it has 1.94 up to n and, without fine-tuning, beyond:
+
+    ===================  =========  ==========  ==========
+    method               up to n    up to 2 n   up to 4 n
+    ===================  =========  ==========  ==========
+    ``"hierarchical"``   1.94       2.86        2.81
+    ``"linear"``         2.21       2.23        2.27
+    random rows          1.94       2.93        2.94
+    ===================  =========  ==========  ==========
+
+    After 40 steps on texts of 4 n (2 seeds) they are 2.04, 2.36 and 2.37; 2.07, 2.07 and 2.10; 2.08, 2.38 and 2.42. So
+    there, ``"hierarchical"`` saved short texts and little more; reading the text in pieces of n, at 1.95, was better
+    than all. Larger models, BERT and longer fine-tuning have not been measured.
+
+    `kexue.attention.enable_length_scaling` can be put on top, with ``base_length=n``; in that measurement it made
+    ``"hierarchical"`` worse without fine-tuning (2.88 and 2.88).
 
     References
     ----------
