@@ -11,7 +11,7 @@ import time
 import pytest
 
 from kexue import progress
-from kexue.progress import StandardErrorProgress, report_bytes
+from kexue.progress import NullProgress, StandardErrorProgress, report_bytes
 
 
 def test_plain_lines_where_there_is_no_terminal():
@@ -130,3 +130,23 @@ def test_bars_below_one_another(monkeypatch):
     os.close(ours)
     text = content.decode("utf-8")
     assert all(words in text for words in ("seeds", "steps", "again", "2/2", "[loss] 0.5")), text
+
+
+def test_a_line_that_is_said_once(capsys):
+    stream = io.StringIO()
+    StandardErrorProgress(stream, lines=False).say("a: goes on [at] step 3")
+    assert stream.getvalue() == "a: goes on [at] step 3\n"
+    NullProgress().say("nothing")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_line_above_the_bars():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    stream = Terminal()
+    shown = StandardErrorProgress(stream)
+    for _ in shown.track([1], "items", 1):
+        shown.say("a: [said] meanwhile")
+    assert "a: [said] meanwhile\n" in stream.getvalue()

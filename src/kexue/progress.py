@@ -52,6 +52,16 @@ class Progress(Protocol):
         """
         ...
 
+    def say(self, line: str) -> None:
+        """Say something that happens once.
+
+        Parameters
+        ----------
+        line : str
+            A line of text.
+        """
+        ...
+
 
 class NullProgress:
     """Shows nothing."""
@@ -87,6 +97,15 @@ class NullProgress:
         """
         yield from items
 
+    def say(self, line: str) -> None:
+        """Say nothing.
+
+        Parameters
+        ----------
+        line : str
+            Not shown.
+        """
+
 
 class StandardErrorProgress:
     """Progress for people on a terminal and for log files; what is tracked inside something else stands below it.
@@ -96,7 +115,7 @@ class StandardErrorProgress:
     stream : text file, optional
         Where it is shown; standard error if left out.
     lines : bool, default True
-        Whether anything is said where there is no terminal.
+        Whether it is said how far the work is where there is no terminal.
     """
 
     def __init__(self, stream: TextIO | None = None, *, lines: bool = True) -> None:
@@ -140,6 +159,19 @@ class StandardErrorProgress:
         if self._says_lines:
             return self._lines(items, description, total, done, status, stream)
         return iter(items)
+
+    def say(self, line: str) -> None:
+        """Say something that happens once, above the bars if there are some.
+
+        Parameters
+        ----------
+        line : str
+            A line of text.
+        """
+        if self._bars is None:
+            _say(line, self._stream or sys.stderr)
+        else:
+            self._bars.console.print(line, markup=False, highlight=False)
 
     def _bar(
         self,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import torch
 from torch import nn
 
 from kexue.progress import NullProgress
-from kexue.training import Trainer, process, training
+from kexue.training import Trainer, process, seeding, training
 from kexue.training.checkpoints import DamagedCheckpointWarning
 from kexue.training.order import BatchOrder
 
@@ -363,7 +365,7 @@ def test_lost_lines_of_figures(tmp_path, uninterrupted):
     [
         ({"steps": 25}, "steps was 20 and is 25"),
         ({"schedule": "linear"}, "schedule was 'cosine' and is 'linear'"),
-        ({"clip": 0.1, "average": 0.5}, r"clip.model was 0.5 and is 0.1; average.model was 0.9 and is 0.5"),
+        ({"clip": 0.1, "average": 0.5}, r"\(clip.model\) was 0.5 and is 0.1; .* \(average.model\) was 0.9 and is 0.5"),
         ({"name": "b"}, "name was 'a' and is 'b'"),
     ],
 )
@@ -384,9 +386,94 @@ def test_another_learning_rate_or_model_is_refused(tmp_path):
                 trainer.step(model(x).mean())
         else:
             with pytest.raises(
-                ValueError, match=r"optimizers.model.1.0.lr was 0.1 and is 0.2|models.model.1 was 20 and is 15"
+                ValueError,
+                match=r"learning rate \(optimizers.model.1.0.lr\) was 0.1 and is 0.2"
+                r"|number of parameters \(models.model.1\) was 20 and is 15",
             ):
                 trainer.batches(X, batch_size=8, steps=2)
+
+
+def unseeded(monkeypatch, seed):
+    """What a process begins with where nobody sets a seed: one that torch drew, and streams of its own."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    monkeypatch.setattr(seeding, "_AT_IMPORT", torch.initial_seed())
+
+
+def without_a_seed(directory, *, stop=None):
+    model = network()
+    trainer = Trainer(
+        model, torch.optim.Adam(model.parameters(), 0.01), directory=directory, average=0.9, log_every=3, save_every=4
+    )
+    for x in trainer.batches(X, batch_size=8, steps=20):
+        noisy = x + 0.1 * trainer.noise(len(x), 4) + 0.01 * torch.randn_like(x) + random.random() * np.random.rand()
+        trainer.step(loss_of(model, noisy))
+        if trainer.step_number == stop:
+            break
+    return trainer, weights(model)
+
+
+@pytest.mark.parametrize("stop", [6, 13])
+def test_without_a_seed_it_goes_on_bit_for_bit(tmp_path, monkeypatch, capsys, stop):
+    for place in ("whole", "parts"):
+        (tmp_path / place).mkdir()
+    first, second = tmp_path / "whole" / "a", tmp_path / "parts" / "a"
+    with torch.random.fork_rng():
+        unseeded(monkeypatch, 2**60 + 1)
+        _, expected = without_a_seed(first)
+        unseeded(monkeypatch, 2**60 + 1)
+        without_a_seed(second, stop=stop)
+        assert capsys.readouterr().err == ""
+        unseeded(monkeypatch, 2**60 + 2)
+        _, found = without_a_seed(second)
+        assert capsys.readouterr().err == f"a: goes on at step {stop // 4 * 4 + 1} of 20\n"
+        assert equal(found, expected)
+        assert files(second) == files(first)
+        unseeded(monkeypatch, 2**60 + 3)
+        trainer, found = without_a_seed(second)
+        assert capsys.readouterr().err == "a: finished, nothing to train\n"
+        assert equal(found, expected)
+        noise = trainer.noise(2)
+        torch.manual_seed(7)
+        with pytest.raises(ValueError, match=f"seed was {2**60 + 1} and is 7"):
+            without_a_seed(second)
+        unseeded(monkeypatch, 2**60 + 4)
+        assert torch.equal(without_a_seed(second)[0].noise(2), noise)
+
+
+def test_without_a_seed_in_two_processes(tmp_path):
+    script = (
+        "import torch; from torch import nn; from kexue.training import Trainer; model = nn.Linear(1, 1); "
+        "trainer = Trainer(model, torch.optim.SGD(model.parameters(), 0.1), directory='a', save_every=2)\n"
+        "for x in trainer.batches(torch.ones(8, 1), batch_size=2, steps=6):\n"
+        "    trainer.step(model(x).square().mean())\n"
+        "    if trainer.step_number == 3: break"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", check=True
+        ).stderr
+        for _ in range(2)
+    ]
+    assert said == ["", "a: goes on at step 3 of 6\n"]
+
+
+def test_what_happens_is_told_to_progress_alone(tmp_path, capsys):
+    told = []
+
+    class Listener(NullProgress):
+        def say(self, line):
+            told.append(line)
+
+    for shown in (NullProgress(), Listener()):
+        with training("small", seed=1, directory=tmp_path, progress=shown):
+            model = nn.Linear(4, 4)
+            trainer = Trainer(model, torch.optim.SGD(model.parameters(), 0.1), directory=tmp_path)
+            for x in trainer.batches(X, batch_size=8, steps=3):
+                trainer.step(model(x).mean())
+    assert told == ["small: finished, nothing to train"]
+    assert capsys.readouterr() == ("", "")
 
 
 class Counter:

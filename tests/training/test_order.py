@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from kexue.training.order import BatchOrder, batch_source
 
@@ -79,6 +79,7 @@ def test_a_tensor_dataset():
         ((), {}, ValueError, "must hold a tensor"),
         (torch.zeros(()), {}, ValueError, "along the first dimension"),
         ([1, 2, 3, 4], {}, TypeError, "data must be a tensor, .* got int"),
+        (DataLoader(TensorDataset(torch.zeros(8))), {}, TypeError, "got DataLoader: pass loader.dataset"),
         (iter("abcd"), {}, TypeError, "got str_iterator|got .*iterator"),
     ],
 )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from kexue.training import seeding
 from kexue.training.seeding import derive_seed, random_state, seed_everything, seeded, set_random_state
 
 
@@ -53,3 +54,11 @@ def test_a_state_of_other_gpus_is_refused():
     state = random_state() | {"cuda": (torch.get_rng_state(),) * (torch.cuda.device_count() + 1)}
     with pytest.raises(ValueError, match=r"taken with \d+ GPUs, here are \d+"):
         set_random_state(state)
+
+
+def test_whether_someone_has_set_a_seed(monkeypatch):
+    with torch.random.fork_rng():
+        for seed, at_import, expected in ((2**60, 2**60, False), (2**60, 2**61, True), (3, 3, True), (3, 2**60, True)):
+            torch.manual_seed(seed)
+            monkeypatch.setattr(seeding, "_AT_IMPORT", at_import)
+            assert seeding.is_seeded() is expected

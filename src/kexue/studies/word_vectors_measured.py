@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kexue.progress import NullProgress
 from kexue.studies.skip_gram import skip_gram
 from kexue.studies.word_vectors_text import VectorText
 
@@ -103,7 +104,7 @@ def each(found: Sequence[dict[str, Any]], *path: str) -> list[float]:
     return [float(value) for value in values]
 
 
-class _Clock:
+class _Clock(NullProgress):
     """Progress that shows nothing and remembers the processor's time: after each stage, and each pass of the last."""
 
     def __init__(self) -> None:

@@ -30,7 +30,6 @@ __all__ = [
     "CheckpointError",
     "CheckpointFolder",
     "DamagedCheckpointWarning",
-    "differences",
     "pack",
     "read_checkpoint",
     "unpack",
@@ -294,38 +293,6 @@ class CheckpointFolder:
             else:
                 return state
         return None
-
-
-def differences(then: Any, now: Any) -> str:
-    """Where two settings differ, each place in a few words.
-
-    Parameters
-    ----------
-    then, now : object
-        Numbers, texts and None in dictionaries and lists.
-
-    Returns
-    -------
-    str
-        Empty where nothing differs.
-
-    Examples
-    --------
-    >>> differences({"steps": 10, "adam": [{"lr": 0.1}]}, {"steps": 10, "adam": [{"lr": 0.2}]})
-    'adam.0.lr was 0.1 and is 0.2'
-    """
-    before, after = _leaves(then, ""), _leaves(now, "")
-    return "; ".join(
-        f"{place} was {before.get(place, 'absent')} and is {after.get(place, 'absent')}"
-        for place in {**before, **after}
-        if before.get(place) != after.get(place)
-    )
-
-
-def _leaves(value: Any, path: str) -> dict[str, str]:
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
-    found = {place: leaf for key, item in items for place, leaf in _leaves(item, _join(path, key)).items()}
-    return found or {path: repr(value)}
 
 
 # -- between states and JSON -----------------------------------------------------------------------------------------

@@ -33,6 +33,11 @@ class History:
     device : torch.device or str, default "cpu"
         Where the terms lie, and where several processes exchange their means.
 
+    Attributes
+    ----------
+    seed : int
+        The same.
+
     Notes
     -----
     Terms on a CPU are read at once, so that a loss that is not finite is found before it does harm. Those on another
@@ -51,7 +56,7 @@ class History:
 
     def __init__(self, path: Path | None, seed: int, *, device: torch.device | str = "cpu") -> None:
         self._path = path
-        self._seed = seed
+        self.seed = seed
         self._device = torch.device(device)
         self._at_once = self._device.type == "cpu"
         self._window: dict[str, list[float]] = {}  # name -> [sum, count] since the last writing
@@ -142,7 +147,7 @@ class History:
         means = {name: total / count for name, (total, count) in self._window.items()}
         self._window = {}
         means = dict(zip(means, self._over_processes(list(means.values())), strict=True))
-        lines = [{"name": name, "step": step, "seed": self._seed, "value": value} for name, value in means.items()]
+        lines = [{"name": name, "step": step, "seed": self.seed, "value": value} for name, value in means.items()]
         self._lines += lines
         if self._path is not None and keep and lines:
             append_line(self._path, *lines)

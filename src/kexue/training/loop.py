@@ -20,7 +20,7 @@ from torch.optim import Optimizer  # noqa: E402
 from kexue.optim.averaging import EMA  # noqa: E402
 from kexue.progress import StandardErrorProgress  # noqa: E402
 from kexue.storage import remove_unfinished  # noqa: E402
-from kexue.training.checkpoints import CheckpointError, CheckpointFolder, differences, pack, read_checkpoint, unpack  # noqa: E402
+from kexue.training.checkpoints import CheckpointError, CheckpointFolder, pack, read_checkpoint, unpack  # noqa: E402
 from kexue.training.history import History  # noqa: E402
 from kexue.training.named import Training, current_training  # noqa: E402
 from kexue.training.order import Data, batch_source  # noqa: E402
@@ -33,7 +33,8 @@ from kexue.training.reduction import (  # noqa: E402
     reduce_gradients,
 )
 from kexue.training.schedules import Schedule, schedule_factor  # noqa: E402
-from kexue.training.seeding import random_state, seed_everything, set_random_state  # noqa: E402
+from kexue.training.seeding import is_seeded, random_state, seed_everything, set_random_state  # noqa: E402
+from kexue.training.settings import describe_models, describe_optimizers, differences  # noqa: E402
 from kexue.validation import check_integer  # noqa: E402
 
 if TYPE_CHECKING:
@@ -133,11 +134,19 @@ class Trainer:
     -----
     On a CPU, a training that was interrupted, or killed, goes on bit for bit as if nothing had happened: a checkpoint
     holds models, optimisers, averages, every random state and the position in the data. It is made of safetensors and
-    JSON; nothing is ever unpickled. Non-persistent buffers are not part of it.
+    JSON; nothing is ever unpickled. Non-persistent buffers are not part of it. That a training goes on, or was
+    finished, is said in a line on standard error, or to the ``progress`` of `kexue.training.training`.
+
+    To use the weights elsewhere, read ``final.safetensors`` with any reader of safetensors: the keys of a model's
+    ``state_dict`` follow on ``models.NAME.`` (``models.model.`` for a single one), and ``averages.NAME.`` stands before
+    the averaged parameters; see the second example.
 
     Inside `kexue.training.training` (a study: ``record.training``) the random streams follow from seed and name; else
-    from ``torch.initial_seed()``. `noise` and the order of the data are drawn for the whole batch and divided among
-    the processes, so two processes take the steps of one; other streams (dropout) differ from process to process.
+    from ``torch.initial_seed()``. Where nobody has set a seed, a training that goes on takes that of its checkpoint;
+    where one was set, the folder of a training with another is refused.
+
+    `noise` and the order of the data are drawn for the whole batch and divided among the processes, so two processes
+    take the steps of one; other streams (dropout) differ from process to process.
     Batch norm becomes ``SyncBatchNorm`` where several processes train on GPUs.
 
     References
@@ -156,6 +165,21 @@ class Trainer:
     ...     for batch in trainer.batches(x, batch_size=16, steps=300):
     ...         trainer.step((model(batch) - batch.sum(1, keepdim=True)).square().mean())
     >>> bool((model.weight - 1).abs().max() < 0.01)
+    True
+
+    The weights of a finished training in a model of another program:
+
+    >>> import tempfile
+    >>> from safetensors.torch import load_file
+    >>> with tempfile.TemporaryDirectory() as folder, training("line", seed=1):
+    ...     trainer = Trainer(model, torch.optim.Adam(model.parameters(), 0.1), directory=folder)
+    ...     for batch in trainer.batches(x, batch_size=16, steps=3):
+    ...         trainer.step((model(batch) - batch.sum(1, keepdim=True)).square().mean())
+    ...     tensors = load_file(Path(folder, "final.safetensors"))
+    >>> other, prefix = nn.Linear(2, 1), "models.model."
+    >>> other.load_state_dict({k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)})
+    <All keys matched successfully>
+    >>> bool((other.weight == model.weight).all())
     True
     """
 
@@ -208,6 +232,7 @@ class Trainer:
         }
         self._attach_averages()
         run = current_training()
+        self._any_seed = run is None and not is_seeded()
         self._directory = None if directory is None else Path(directory)
         self._training = run or Training(
             self._directory.name if self._directory else "training",
@@ -272,6 +297,10 @@ class Trainer:
             raise RuntimeError("batches can be called once for each Trainer")
         check_integer(steps, "steps")
         run = self._training
+        state = self._found()
+        if state is not None and self._any_seed:  # nobody has asked for another seed than that of the checkpoint
+            run.seed = self._history.seed = int(state["settings"]["seed"])
+            self._noise = run.generator("noise", device=self.device)
         order, source = batch_source(
             data,
             batch_size=batch_size,
@@ -286,10 +315,17 @@ class Trainer:
         self._settings = self._describe(steps=steps, batch_size=batch_size, items=order.items)
         if self._rank:  # streams such as dropout's must differ from process to process
             seed_everything(run.derived_seed("rank", self._rank))
-        finished = self._begin()
-        if finished:
-            self._end()
-            return iter(())
+        if state is not None:
+            self._resume(state)
+            finished = state["finished"]
+            if self._rank == 0:
+                where = (
+                    "finished, nothing to train" if finished else f"goes on at step {self.step_number + 1} of {steps}"
+                )
+                run.progress.say(f"{run.name}: {where}")
+            if finished:
+                self._end()
+                return iter(())
         self._state = "ready"
         return self._loop(source, steps)
 
@@ -528,20 +564,8 @@ class Trainer:
             "processes": self._processes,
             "name": self._training.name,
             "seed": self._training.seed,
-            "models": {
-                name: [type(model).__name__, sum(parameter.numel() for parameter in model.parameters())]
-                for name, model in self.models.items()
-            },
-            "optimizers": {
-                name: [
-                    type(optimizer).__name__,
-                    [
-                        {key: _setting(value) for key, value in group.items() if key not in ("params", "initial_lr")}
-                        for group in optimizer.param_groups
-                    ],
-                ]
-                for name, optimizer in self._optimizers.items()
-            },
+            "models": describe_models(self.models),
+            "optimizers": describe_optimizers(self._optimizers),
             "schedule": self._schedule if isinstance(self._schedule, str) else "function",
             "warmup": self._warmup,
             "clip": dict(self._clip),
@@ -578,11 +602,7 @@ class Trainer:
             "history": self._history.state(),
         }
 
-    def _begin(self) -> bool:
-        """Load what is there; whether the training is finished."""
-        state = self._found()
-        if state is None:
-            return False
+    def _resume(self, state: Any) -> None:
         changes = differences(state["settings"], self._settings)
         if changes:
             raise ValueError(f"{self._directory} holds a training with other settings ({changes}): use another folder")
@@ -594,14 +614,13 @@ class Trainer:
             kept.load_state_dict(state["keep"][name])
         self.step_number = int(state["step"])
         if state["finished"]:
-            return True
+            return
         for name, optimizer in self._optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self._noise.set_state(state["noise"].cpu())
         set_random_state(unpack(state["random"][self._rank].numpy().tobytes()))
-        return False
 
     def _found(self) -> Any:
         """The state to go on from, the same in every process; the history goes back to it."""
@@ -638,12 +657,6 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
         if current_training() is self._training:
             self._training.start_evaluation()
-
-
-def _setting(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.tolist()
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _named(given: Any, kind: type, argument: str, single: str) -> dict[str, Any]:

@@ -177,9 +177,10 @@ def _tensors(data: Any) -> list[Tensor]:
     tensors = [torch.from_numpy(part) if isinstance(part, np.ndarray) else part for part in parts]
     for part in tensors:
         if not isinstance(part, Tensor):
+            hint = ": pass loader.dataset, batches are drawn here" if isinstance(part, DataLoader) else ""
             raise TypeError(
                 "data must be a tensor, an array, several of them in a tuple, list or dictionary, or a Dataset; "
-                f"got {type(part).__name__}"
+                f"got {type(part).__name__}{hint}"
             )
         if part.ndim == 0:
             raise ValueError("data must have its items along the first dimension, got a tensor without dimensions")

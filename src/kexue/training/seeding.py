@@ -17,7 +17,9 @@ require("torch", "torch", "kexue.training.seeding")
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-__all__ = ["derive_seed", "random_state", "seed_everything", "seeded", "set_random_state"]
+__all__ = ["derive_seed", "is_seeded", "random_state", "seed_everything", "seeded", "set_random_state"]
+
+_AT_IMPORT = torch.initial_seed()
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
@@ -48,6 +50,29 @@ def derive_seed(seed: int, *names: str | int) -> int:
     # repr keeps ("a", "b") and ("a, b",) apart.
     digest = hashlib.sha256(repr((int(seed), *names)).encode("utf-8")).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def is_seeded() -> bool:
+    """Whether someone has seeded torch's global stream.
+
+    Returns
+    -------
+    bool
+        False where the seed is still the one that torch drew at random when the process began.
+
+    Notes
+    -----
+    torch does not tell. A seed that has changed since this module was imported was set; so was one below 2³², as
+    people write them: torch draws from 2⁶⁴. A larger one that was set before the import passes for torch's own.
+
+    Examples
+    --------
+    >>> with seeded(0):
+    ...     is_seeded()
+    True
+    """
+    seed = torch.initial_seed()
+    return seed != _AT_IMPORT or seed < 2**32
 
 
 def seed_everything(seed: int) -> None:
