@@ -259,9 +259,29 @@ def test_attach_is_a_handle():
     ema.remove()
     assert ema.state_dict()[".step"] == 3
     assert not optimizer._optimizer_step_post_hooks
-    ema.attach(optimizer)
-    train(model, optimizer, 1)
+    with ema.attach(optimizer):
+        train(model, optimizer, 1)
     assert ema.state_dict()[".step"] == 4
+
+
+def test_its_own_block_is_not_the_one_to_evaluate_in():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    ema = EMA(model, 0.5).attach(optimizer)
+    train(model, optimizer, 3)
+    with pytest.raises(RuntimeError, match=r"with ema.average\(\): evaluates the averaged weights"), ema:
+        pass
+    assert optimizer._optimizer_step_post_hooks, "it is attached still"
+    loaded = EMA(model, 0.5)
+    loaded.load_state_dict(ema.state_dict())
+    ema.remove()
+    with loaded.attach(optimizer):
+        train(model, optimizer, 1)
+    assert loaded.state_dict()[".step"] == 4
+    by_hand = EMA(model)
+    by_hand.update()
+    with pytest.raises(RuntimeError, match="evaluates the averaged weights"), by_hand:
+        pass
 
 
 def test_attaching_twice_is_refused():
@@ -594,6 +614,7 @@ def test_on_a_gpu(dtype, device):
     ("source", "options", "error", "message"),
     [
         (nn.Linear(1, 1), {"decay": 1.0}, ValueError, r"decay must be in \[0, 1\), got 1.0"),
+        (nn.Linear(1, 1), {"decay": None}, TypeError, r"decay must be a number in \[0, 1\), got None"),
         (nn.Linear(1, 1), {"decay": math.nan}, ValueError, "decay must be in"),
         (nn.Linear(1, 1), {"buffers": "average"}, ValueError, "buffers must be one of .* got 'average'"),
         (nn.Linear(1, 1), {"dtype": torch.int32}, TypeError, "dtype must be a floating-point torch.dtype"),

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -204,7 +205,8 @@ class TestGradient:
     @pytest.mark.parametrize("norm", [2, math.inf])
     def test_duplicates_have_value_minus_infinity_and_gradient_zero(self, norm: float) -> None:
         z = torch.tensor([[0.0, 0.0], [0.0, 0.0], [3.0, 4.0]], requires_grad=True)
-        value = knn_entropy(z, 1, norm=norm)
+        with pytest.warns(RuntimeWarning, match="2 of 3 samples have distance 0"):
+            value = knn_entropy(z, 1, norm=norm)
         value.backward()
         assert value.item() == -math.inf
         assert torch.isfinite(z.grad).all()
@@ -223,10 +225,19 @@ class TestGradient:
 
     def test_identical_samples(self) -> None:
         z = torch.ones(5, 2, requires_grad=True)
-        value = knn_entropy(z)
+        with pytest.warns(RuntimeWarning, match="5 of 5 samples have distance 0 to their neighbour number 3"):
+            value = knn_entropy(z)
         value.backward()
         assert value.item() == -math.inf
         assert (z.grad == 0).all()
+
+    def test_duplicates_are_looked_for_as_values_are(self) -> None:
+        z = torch.ones(2, 5, 2)
+        assert (knn_entropy(z, validate=False) == -math.inf).all()  # warnings are errors
+        assert torch.isfinite(knn_entropy(z, eps=0.1)).all()
+        assert (torch.func.vmap(knn_entropy)(z) == -math.inf).all()
+        with pytest.warns(RuntimeWarning, match="10 of 10 samples have distance 0"):
+            knn_entropy(z, validate=True)
 
 
 class TestTensorContract:
@@ -474,6 +485,8 @@ class TestBadInput:
         with pytest.warns(RuntimeWarning, match="2 of 40 samples have distance 0 to their neighbour number 1"):
             assert knn_entropy_numpy(X, 1) == -math.inf
         assert math.isfinite(knn_entropy_numpy(X, 2))
+        with pytest.warns(RuntimeWarning, match=r"uniform noise as wide as the grid; .* kexue.probability.entropy of"):
+            knn_entropy_numpy(X, 1)
         X[:] = X[0]  # more copies than any search keeps as candidates
         with pytest.warns(RuntimeWarning, match="40 of 40 samples"):
             assert knn_entropy_numpy(X, 1) == -math.inf
@@ -484,6 +497,33 @@ class TestBadInput:
         with pytest.warns(RuntimeWarning, match="20 of 20 joint samples coincide with 3 others"):
             value = knn_mutual_information(x, y, method=method)
         assert value == pytest.approx(literal_ksg(x[:, None], y[:, None], 3, method), abs=1e-12)
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_noise_as_wide_as_the_grid_recovers_rounded_values(d: int) -> None:
+    X = normal(0, 4000, d).round(1)
+    with pytest.warns(RuntimeWarning, match="uniform noise as wide as the grid"):
+        assert knn_entropy_numpy(X) == -math.inf
+    recovered = knn_entropy_numpy(X + np.random.default_rng(1).uniform(-0.05, 0.05, X.shape))
+    assert recovered == pytest.approx(d / 2 * math.log(2 * math.pi * math.e), abs=0.04)
+
+
+def test_a_few_duplicates_lower_the_estimate() -> None:
+    X = normal(0, 1000, 2)
+    assert -0.3 < knn_entropy_numpy(np.concatenate([X, X[:300]])) - knn_entropy_numpy(X) < -0.1
+
+
+def test_coinciding_samples_push_the_mutual_information_up() -> None:
+    x, y = np.random.default_rng(0).integers(0, 4, (2, 1000))  # independent
+    with pytest.warns(RuntimeWarning, match="far too high; .* uniform noise as wide as the grid"):
+        assert knn_mutual_information(x, y) > 1
+
+
+@pytest.mark.parametrize("call", [knn_entropy_numpy, lambda X: knn_mutual_information(np.ones(9), X)])
+def test_tensors_that_require_a_gradient(call: Callable[[torch.Tensor], float]) -> None:
+    z = torch.randn(9, 1, requires_grad=True)
+    with pytest.raises(TypeError, match=r"requires a gradient, .* not differentiable .*: pass [XY].detach\(\)"):
+        call(z)
 
 
 def test_array_functions_do_not_import_torch() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any, Literal, Self, get_args
 
 from kexue.extras import require
@@ -73,6 +74,8 @@ class EMA(Handle[nn.Module | None]):
 
     `attach` it to the optimiser, train as before, and evaluate inside ``with ema.average():``. The weights that are
     trained are read, never written, so that the optimiser takes bit for bit the steps that it would take without.
+    The ``with`` block of the object itself, ``with EMA(model).attach(optimizer) as ema:``, is one to train in, and
+    detaches it at its end; entered after updates it is refused.
 
     Parameters
     ----------
@@ -104,7 +107,7 @@ class EMA(Handle[nn.Module | None]):
     Raises
     ------
     TypeError
-        If ``model_or_params`` or ``dtype`` is something else, or ``every`` is not an integer.
+        If ``model_or_params``, ``decay`` or ``dtype`` is something else, or ``every`` is not an integer.
     ValueError
         If an argument is outside its range; if parameters are uninitialised, have the same name or a name that begins
         with a dot; if no parameter requires a gradient; or if buffers are to be averaged without a model.
@@ -165,6 +168,8 @@ class EMA(Handle[nn.Module | None]):
         device: torch.device | str | None = None,
         every: int = 1,
     ) -> None:
+        if isinstance(decay, bool) or not isinstance(decay, Real):
+            raise TypeError(f"decay must be a number in [0, 1), got {decay!r}")
         if not 0 <= decay < 1:
             raise ValueError(f"decay must be in [0, 1), got {decay!r}")
         if buffers not in get_args(Buffers):
@@ -182,6 +187,7 @@ class EMA(Handle[nn.Module | None]):
         self.device = None if device is None else torch.device(device)
         self.every = check_integer(every, "every")
         self._step = 0
+        self._updated = False  # since it was attached
         self._product = 1.0  # of the decays so far: what the start still weighs
         self._backup: _Backup | None = None
         self._parameters = _named_parameters(model_or_params)
@@ -207,6 +213,7 @@ class EMA(Handle[nn.Module | None]):
         """
         self._refuse_averaged("update")
         self._step += 1
+        self._updated = True
         if self._step % self.every:
             return
         trained = self._trained()
@@ -268,6 +275,15 @@ class EMA(Handle[nn.Module | None]):
         settings = (self.decay, self.warmup, self.zero_init, self.buffers, self.dtype, self.device, self.every)
         with self.change(f"EMA(decay={self.decay:g}).attach", of=stepping, key=(settings, ids)) as undo:
             undo.callback(stepping.register_step_post_hook(lambda *_: self.update()).remove)
+            self._updated = False
+        return self
+
+    def __enter__(self) -> Self:
+        if self._updated:
+            raise RuntimeError(
+                "with ema: would leave the model its own weights, and detach the average at its end; "
+                "with ema.average(): evaluates the averaged weights"
+            )
         return self
 
     @contextmanager

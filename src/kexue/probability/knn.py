@@ -54,13 +54,13 @@ def knn_entropy(
     eps : float
         Smallest distance: shorter ones count as ``eps`` and have gradient zero.
     validate : bool or None
-        Whether to look for nan and infinity; ``None``: on eager CPU tensors only.
+        Whether to look for nan, infinity and duplicates; ``None``: on eager CPU tensors only.
 
     Returns
     -------
     torch.Tensor
         Entropies in nats, shape ``(*batch,)``, dtype and device of ``z``. A zero distance makes the value ``-inf``
-        (unless ``eps`` is positive), with gradient zero in its row.
+        (unless ``eps`` is positive), with gradient zero in its row, and a warning where values are looked at.
 
     Raises
     ------
@@ -69,6 +69,11 @@ def knn_entropy(
     ValueError
         If ``z`` has fewer than two dimensions or holds nan or infinity, ``k`` is not in ``1 .. n - 1``, ``norm`` is
         neither 2 nor infinity, or ``eps`` is negative.
+
+    Warns
+    -----
+    RuntimeWarning
+        If distances are zero, as in `knn_entropy_numpy`, and ``eps`` is zero.
 
     Notes
     -----
@@ -121,6 +126,8 @@ def knn_entropy(
         logs = reach.clamp(min=max(eps**power, torch.finfo(x.dtype).tiny)).log()
     else:
         zero = reach == 0
+        if should_check_values(z, validate) and bool(zero.any()):
+            _warn_of_duplicates(int(zero.sum()), zero.numel(), k, stacklevel=3)
         # log(0) has slope inf, and nan after the next product; log(1) has the right one, as reach has slope 0 there.
         logs = (reach + zero).log().masked_fill(zero, -math.inf)
     entropy = logs.view(x.shape[:-1]).mean(-1) * (d / power)
@@ -185,7 +192,7 @@ def knn_entropy_numpy(X: ArrayLike, k: int = 3, *, norm: float = 2, n_jobs: int 
     Raises
     ------
     TypeError
-        If ``X`` does not hold real numbers, or ``k`` or ``n_jobs`` is not an integer.
+        If ``X`` does not hold real numbers or requires a gradient, or ``k`` or ``n_jobs`` is not an integer.
     ValueError
         If ``X`` is empty, has another shape or holds nan or infinity, ``k`` is not in ``1 .. n - 1``, ``norm`` is
         neither 2 nor infinity, or ``n_jobs`` is zero or below -1.
@@ -193,7 +200,18 @@ def knn_entropy_numpy(X: ArrayLike, k: int = 3, *, norm: float = 2, n_jobs: int 
     Warns
     -----
     RuntimeWarning
-        If distances are zero (duplicates): the message tells how many. No noise is added to hide them.
+        If distances are zero (duplicates): the message tells how many, and what to do. No noise is added to hide them.
+
+    Notes
+    -----
+    Values that were rounded to a grid of width w lie in its cells: with noise that is uniform over a cell,
+    ``X + generator.uniform(-w / 2, w / 2, X.shape)``, the estimate is that of the values before, as long as their
+    density changes little from cell to cell. Discrete values have no differential entropy: see
+    `kexue.probability.entropy`.
+
+    Duplicates that leave the k-th distances above zero are not noticed, and lower the estimate: that of 1000 normal
+    samples of two dimensions (true value 2.84) fell from 2.84 to 2.66 when 300 of them stood there twice. Drop such
+    rows first.
 
     References
     ----------
@@ -215,11 +233,7 @@ def knn_entropy_numpy(X: ArrayLike, k: int = 3, *, norm: float = 2, n_jobs: int 
     distance = _kth_distances(np.ldexp(samples, -exponent), k, norm, n_jobs)
     zeros = n - np.count_nonzero(distance)
     if zeros:
-        warnings.warn(
-            f"{zeros} of {n} samples have distance 0 to their neighbour number {k} (duplicates): the entropy is -inf",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        _warn_of_duplicates(zeros, n, k, stacklevel=3)
         return -math.inf
     return _constant(n, k, d, norm) + d * (float(np.log(distance).mean()) + exponent * math.log(2))
 
@@ -276,7 +290,7 @@ def knn_mutual_information(
     Warns
     -----
     RuntimeWarning
-        If joint samples coincide with k others: the estimate is meant for continuous quantities.
+        If joint samples coincide with k others: the estimate is meant for continuous quantities, and far too high.
 
     References
     ----------
@@ -379,6 +393,10 @@ def knn_mi_score(X: ArrayLike, y: ArrayLike, k: int = 3) -> Floats:
 
 
 def _samples(values: ArrayLike, name: str) -> Floats:
+    if getattr(values, "requires_grad", False):
+        raise TypeError(
+            f"{name} requires a gradient, and this is not differentiable (knn_entropy is): pass {name}.detach()"
+        )
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
@@ -399,12 +417,23 @@ def _check_jobs(n_jobs: int) -> int:
     return n_jobs if n_jobs > 0 else os.cpu_count() or 1
 
 
+def _warn_of_duplicates(zeros: int, n: int, k: int, *, stacklevel: int) -> None:
+    warnings.warn(
+        f"{zeros} of {n} samples have distance 0 to their neighbour number {k} (duplicates): the entropy is -inf; for "
+        "values that are rounded to a grid, add uniform noise as wide as the grid; for discrete values there is "
+        "kexue.probability.entropy of their frequencies",
+        RuntimeWarning,
+        stacklevel=stacklevel,
+    )
+
+
 def _warn_of_ties(radius: Floats, k: int) -> None:
     ties = len(radius) - np.count_nonzero(radius)
     if ties:
         warnings.warn(
             f"{ties} of {len(radius)} joint samples coincide with {k} others: "
-            "the estimate holds for continuous quantities",
+            "the estimate holds for continuous quantities, and these push it far too high; for values that are rounded "
+            "to a grid, add uniform noise as wide as the grid",
             RuntimeWarning,
             stacklevel=3,
         )
