@@ -38,15 +38,19 @@ def sharpened(probs: np.ndarray, power: float) -> np.ndarray:
 
 
 def test_by_hand() -> None:
-    np.testing.assert_allclose(correct_prior([[0.5, 0.5]], [0.8, 0.2]), [[0.8, 0.2]], rtol=1e-15)
+    np.testing.assert_allclose(correct_prior([[0.5, 0.5]], [0.8, 0.2], train_prior="uniform"), [[0.8, 0.2]], rtol=1e-15)
     # 0.6 * 0.2 / 0.5, 0.4 * 0.8 / 0.5, that is 0.12 and 0.32.
     ours = correct_prior([0.6, 0.4], [0.2, 0.8], train_prior=[0.5, 0.5])
     np.testing.assert_allclose(ours, [3 / 11, 8 / 11], rtol=1e-15)
     ours = correct_prior([0.6, 0.4], [0.2, 0.8], train_prior=[0.75, 0.25])
     np.testing.assert_allclose(ours, [0.16 / 1.44, 1.28 / 1.44], rtol=1e-14)
     # Temperature 1/2 squares: 0.36 * 0.2 and 0.16 * 0.8; temperature 2 takes roots.
-    np.testing.assert_allclose(correct_prior([0.6, 0.4], [0.2, 0.8], temperature=0.5), [0.36, 0.64], rtol=1e-14)
-    np.testing.assert_allclose(correct_prior([0.9, 0.1], [0.25, 0.75], temperature=2), [0.5, 0.5], rtol=1e-14)
+    np.testing.assert_allclose(
+        correct_prior([0.6, 0.4], [0.2, 0.8], train_prior="uniform", temperature=0.5), [0.36, 0.64], rtol=1e-14
+    )
+    np.testing.assert_allclose(
+        correct_prior([0.9, 0.1], [0.25, 0.75], temperature=2, train_prior="uniform"), [0.5, 0.5], rtol=1e-14
+    )
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
@@ -61,21 +65,23 @@ def test_exact_posteriors_stay_exact(shifted: tuple[np.ndarray, np.ndarray], tem
     assert right[1] == right[2] > right[0] + 0.1
 
 
-def test_equal_frequencies_are_the_default_and_the_same_ones_change_nothing() -> None:
+def test_equal_frequencies_have_a_name_and_the_same_ones_change_nothing() -> None:
     probs = np.random.default_rng(0).dirichlet(np.ones(4), (3, 5))
     equal = np.full(4, 0.25)
     np.testing.assert_allclose(
-        correct_prior(probs, SHIFTED), correct_prior(probs, SHIFTED, train_prior=equal), rtol=1e-14
+        correct_prior(probs, SHIFTED, train_prior="uniform"),
+        correct_prior(probs, SHIFTED, train_prior=equal),
+        rtol=1e-14,
     )
     np.testing.assert_allclose(correct_prior(probs, SHIFTED, train_prior=SHIFTED), probs, rtol=1e-14)
     there = correct_prior(probs, SHIFTED, train_prior=TRAINED)
     np.testing.assert_allclose(correct_prior(there, TRAINED, train_prior=SHIFTED), probs, rtol=1e-13)
     along = np.moveaxis(probs, -1, 0)
     np.testing.assert_allclose(
-        correct_prior(along, SHIFTED, dim=0, temperature=2),
-        np.moveaxis(correct_prior(probs, SHIFTED, temperature=2), -1, 0),
+        correct_prior(along, SHIFTED, dim=0, temperature=2, train_prior="uniform"),
+        np.moveaxis(correct_prior(probs, SHIFTED, temperature=2, train_prior="uniform"), -1, 0),
     )
-    assert correct_prior(np.empty((0, 4)), SHIFTED, temperature=2).shape == (0, 4)
+    assert correct_prior(np.empty((0, 4)), SHIFTED, temperature=2, train_prior="uniform").shape == (0, 4)
 
 
 @settings(deadline=None, max_examples=60)
@@ -106,9 +112,9 @@ def test_rows_stay_probabilities(n_classes: int, n: int, temperature: float, see
 
 def test_saturated_predictions_do_not_underflow() -> None:
     probs = np.array([[1.0, 1e-300, 0.0], [1e-200, 1e-180, 1.0]])
-    ours = correct_prior(probs, [0.0, 0.5, 0.5], temperature=0.05)
+    ours = correct_prior(probs, [0.0, 0.5, 0.5], temperature=0.05, train_prior="uniform")
     np.testing.assert_allclose(ours, [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    hot = correct_prior(probs, [1 / 3] * 3, temperature=100.0)
+    hot = correct_prior(probs, [1 / 3] * 3, temperature=100.0, train_prior="uniform")
     np.testing.assert_allclose(hot[0, 1] / hot[0, 0], 1e-3, rtol=1e-12)
 
 
@@ -123,17 +129,21 @@ def test_tensors_have_gradients(temperature: float) -> None:
         lambda x, prior, trained: correct_prior(x, prior, train_prior=trained, temperature=temperature, validate=False),
         (x, prior, trained),
     )
-    batched = torch.func.vmap(lambda p: correct_prior(p, SHIFTED, temperature=temperature))(x.detach())
-    assert torch.allclose(batched, correct_prior(x.detach(), SHIFTED, temperature=temperature))
+    batched = torch.func.vmap(lambda p: correct_prior(p, SHIFTED, temperature=temperature, train_prior="uniform"))(
+        x.detach()
+    )
+    assert torch.allclose(batched, correct_prior(x.detach(), SHIFTED, temperature=temperature, train_prior="uniform"))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_the_dtype_stays(dtype: torch.dtype) -> None:
     probs = torch.tensor(np.random.default_rng(0).dirichlet(np.ones(4), 20))
-    ours = correct_prior(probs.to(dtype), torch.tensor(SHIFTED), temperature=1.5)
+    ours = correct_prior(probs.to(dtype), torch.tensor(SHIFTED), temperature=1.5, train_prior="uniform")
     assert ours.dtype == dtype
-    assert torch.allclose(ours.double(), correct_prior(probs, SHIFTED, temperature=1.5), atol=0.02)
-    single = correct_prior(probs.numpy().astype(np.float32), SHIFTED.tolist(), temperature=1.5)
+    assert torch.allclose(
+        ours.double(), correct_prior(probs, SHIFTED, temperature=1.5, train_prior="uniform"), atol=0.02
+    )
+    single = correct_prior(probs.numpy().astype(np.float32), SHIFTED.tolist(), temperature=1.5, train_prior="uniform")
     assert single.dtype == np.float32
 
 
@@ -141,11 +151,13 @@ def test_the_dtype_stays(dtype: torch.dtype) -> None:
 def test_it_is_traced() -> None:
     class Correction(torch.nn.Module):
         def forward(self, p: torch.Tensor) -> torch.Tensor:
-            return correct_prior(p, [0.5, 0.3, 0.2], temperature=2.0)
+            return correct_prior(p, [0.5, 0.3, 0.2], temperature=2.0, train_prior="uniform")
 
     probs = torch.tensor([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0]])
     program = torch.export.export(Correction(), (probs,))
-    assert torch.allclose(program.module()(probs), correct_prior(probs, [0.5, 0.3, 0.2], temperature=2.0))
+    assert torch.allclose(
+        program.module()(probs), correct_prior(probs, [0.5, 0.3, 0.2], temperature=2.0, train_prior="uniform")
+    )
 
 
 BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
@@ -153,8 +165,14 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"prior": {0.7, 0.3}}, TypeError, "order of the columns, got a set"),
     ({"train_prior": {"a": 0.5, "b": 0.5}}, TypeError, "train_prior must be a sequence .*, got a dict"),
     ({"prior": [0.5, 0.3, 0.2]}, ValueError, r"prior must have shape \(2,\), one for each class, got \(3,\)"),
+    ({"train_prior": None}, TypeError, r"train_prior must be given: .* \[\(y == c\).mean\(\) for c .* or .uniform."),
+    ({"train_prior": "equal"}, TypeError, "train_prior must hold frequencies of the classes, not labels"),
+    ({"train_prior": ["cat", "dog", "dog"]}, TypeError, r"not labels: np.bincount\(y\) / len\(y\)"),
+    ({"prior": np.array(["a", None])}, TypeError, "prior must hold frequencies of the classes, not labels"),
+    ({"prior": [0.69, 0.3]}, ValueError, r"prior must sum to 1 .within 0.001., got a sum of 0.99$"),
+    ({"prior": [1.2, 0.3]}, ValueError, r"prior must sum to 1 .within 0.001., got a sum of 1.5$"),
     ({"train_prior": [1.0]}, ValueError, r"train_prior must have shape \(2,\)"),
-    ({"prior": [70, 30]}, ValueError, "prior must sum to 1 .within 0.001., got a sum of 100.0"),
+    ({"prior": [70, 30]}, ValueError, "prior must sum to 1 .within 0.001., got a sum of 100.0: divide counts by"),
     ({"train_prior": [-0.5, 1.5]}, ValueError, "train_prior must not be negative"),
     ({"prior": [np.nan, 1.0]}, ValueError, "prior must not be negative, and not nan"),
     ({"train_prior": [1.0, 0.0]}, ValueError, "train_prior must be above 0 where prior is, got 0 for .* column 1"),
@@ -162,7 +180,8 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"temperature": float("nan")}, ValueError, "temperature must be a positive number, got nan"),
     ({"probs": [[0.0, 0.0]]}, ValueError, "probs must have rows that sum to 1 .* got a sum of 0.0"),
     ({"probs": [[-1.0, 2.0]]}, ValueError, "probs must hold probabilities"),
-    ({"probs": [[1.0]], "prior": [1.0]}, ValueError, "probs must have 2 classes or more, got 1"),
+    ({"probs": [[1.0]], "prior": [1.0]}, ValueError, "probs must have 2 classes or more, got 1: for two classes"),
+    ({"probs": [0.3, 0.5, 0.1]}, ValueError, r"got shape \(3,\): for two classes pass both columns"),
     (
         {"probs": [[0.5, 0.5], [1.0, 0.0]], "prior": [0.0, 1.0]},
         ValueError,
@@ -175,23 +194,23 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
 @pytest.mark.parametrize(("arguments", "error", "message"), BAD)
 @pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
 def test_bad_input_is_told(arguments: dict[str, Any], error: type[Exception], message: str, kind: Any) -> None:
-    arguments = {"probs": [[0.5, 0.5], [0.4, 0.6]], "prior": [0.7, 0.3], **arguments}
+    arguments = {"probs": [[0.5, 0.5], [0.4, 0.6]], "prior": [0.7, 0.3], "train_prior": "uniform", **arguments}
     with pytest.raises(error, match=message):
         correct_prior(kind(arguments.pop("probs")), arguments.pop("prior"), **arguments)
 
 
 def test_values_need_not_be_looked_at() -> None:
-    ours = correct_prior(np.array([[0.5, 0.5], [1.0, 0.0]]), [0.0, 1.0], validate=False)
+    ours = correct_prior(np.array([[0.5, 0.5], [1.0, 0.0]]), [0.0, 1.0], validate=False, train_prior="uniform")
     assert ours[0].tolist() == [0.0, 1.0]
     assert np.isnan(ours[1]).all()
     with pytest.raises(TypeError, match="probs must be a floating-point tensor, got dtype torch.int64"):
-        correct_prior(torch.eye(2).long(), [0.5, 0.5])
+        correct_prior(torch.eye(2).long(), [0.5, 0.5], train_prior="uniform")
 
 
 def test_numpy_does_not_import_torch() -> None:
     code = (
         "import sys, numpy as np; from kexue.estimators.prior_correction import correct_prior, fit_temperature; "
-        "correct_prior(np.eye(2), [0.5, 0.5]); fit_temperature([[0.9, 0.1]] * 4, [0, 0, 0, 1]); "
+        "correct_prior(np.eye(2), [0.5, 0.5], train_prior='uniform'); fit_temperature([[0.9, 0.1]] * 4, [0, 0, 0, 1]); "
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -40,7 +40,7 @@ def test_frequencies_are_estimated_from_exact_posteriors(normal_classes):
     probs, labels, prior = normal_classes
     estimated = saerens(probs, np.full(4, 0.25))
     np.testing.assert_allclose(estimated.mean(0), prior, atol=0.02)
-    np.testing.assert_allclose(estimated, correct_prior(probs, estimated.mean(0)), atol=1e-6)
+    np.testing.assert_allclose(estimated, correct_prior(probs, estimated.mean(0), train_prior="uniform"), atol=1e-6)
     known = CORRECTIONS["bayes"](probs, prior, np.full(4, 0.25))
     assert accuracy(known, labels) > accuracy(probs, labels) + 0.02
     assert calibration_error(reliability(known, labels)) < 0.015
@@ -86,7 +86,7 @@ def test_gains_are_points_of_accuracy(normal_classes):
     assert found["truth"] == pytest.approx(100 * (1 - accuracy(probs, labels)))
     assert found["bayes"] > found["can"]
     assert found["bayes"] == pytest.approx(
-        100 * (accuracy(correct_prior(probs, prior), labels) - accuracy(probs, labels))
+        100 * (accuracy(correct_prior(probs, prior, train_prior="uniform"), labels) - accuracy(probs, labels))
     )
     assert set(CORRECTIONS) < set(LABELS)
 

@@ -81,12 +81,12 @@ def check_prior(prior: Any, probs: Any, validate: bool | None, name: str = "prio
             "write for example [frequency[label] for label in classifier.classes_]"
         )
     if isinstance(probs, np.ndarray):
-        prior = np.asarray(prior, dtype=np.float64)
+        prior = _frequencies(prior, name)
     else:
         torch = sys.modules["torch"]
         if not isinstance(prior, torch.Tensor):
             dtype = torch.float32 if probs.device.type == "mps" else torch.float64
-            prior = torch.as_tensor(np.asarray(prior, dtype=np.float64), dtype=dtype)
+            prior = torch.as_tensor(_frequencies(prior, name), dtype=dtype)
         prior = precise(prior.to(probs.device))
     n_classes = probs.shape[-1]
     if tuple(prior.shape) != (n_classes,):
@@ -96,8 +96,19 @@ def check_prior(prior: Any, probs: Any, validate: bool | None, name: str = "prio
         if not (values >= 0).all():
             raise ValueError(f"{name} must not be negative, and not nan, got {float(values.min())}")
         if not abs(float(values.sum()) - 1.0) <= 1e-3:
-            raise ValueError(f"{name} must sum to 1 (within 0.001), got a sum of {float(values.sum())}")
+            hint = ": divide counts by their sum" if float(values.sum()) > 1 and not (values % 1).any() else ""
+            raise ValueError(f"{name} must sum to 1 (within 0.001), got a sum of {float(values.sum())}{hint}")
     return prior / prior.sum()
+
+
+def _frequencies(prior: Any, name: str) -> Any:
+    try:
+        return np.asarray(prior, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name} must hold frequencies of the classes, not labels: np.bincount(y) / len(y) for labels from 0, or "
+            "[(y == c).mean() for c in classifier.classes_]"
+        ) from None
 
 
 def looks_at(array: Any, validate: bool | None) -> bool:

@@ -48,9 +48,10 @@ def correct_prior(
         Predicted probabilities; a tensor may require a gradient.
     prior : array-like or torch.Tensor of shape (n_classes,)
         Frequencies of the classes where it predicts, in the order of the columns. One that is 0 excludes its class.
-    train_prior : array-like or torch.Tensor of shape (n_classes,), optional
-        Frequencies that the predictions are for: of the training data, or equal ones, as after training with
-        ``class_weight="balanced"``. Equal ones if left out.
+    train_prior : array-like or torch.Tensor of shape (n_classes,), or "uniform"
+        Frequencies that the predictions are for, which must be given: those of the training data,
+        ``[(y == c).mean() for c in classifier.classes_]``; or ``"uniform"`` for equal ones, as after training with
+        ``class_weight="balanced"``.
     temperature : float
         T, positive; above 1 predictions become less sure first. `fit_temperature` finds it on held-out rows.
     dim : int
@@ -69,7 +70,8 @@ def correct_prior(
         If an argument has the wrong shape or is out of its range; if a class has a ``prior`` but a ``train_prior`` of
         0; if a row has mass on excluded classes only, which without a look at the values becomes nan.
     TypeError
-        If a tensor is not of floating-point numbers, or frequencies have no order, as those of a dict.
+        If a tensor is not of floating-point numbers, ``train_prior`` is not given, or frequencies are labels or have
+        no order, as those of a dict.
     IndexError
         If there is no dimension ``dim``.
 
@@ -82,7 +84,7 @@ def correct_prior(
     Examples
     --------
     >>> import numpy as np
-    >>> correct_prior(np.array([[0.5, 0.5], [0.2, 0.8]]), [0.8, 0.2])
+    >>> correct_prior(np.array([[0.5, 0.5], [0.2, 0.8]]), [0.8, 0.2], train_prior="uniform")
     array([[0.8, 0.2],
            [0.5, 0.5]])
 
@@ -106,11 +108,17 @@ def correct_prior(
         raise ValueError(f"temperature must be a positive number, got {temperature!r}")
     xp = namespace(probs)
     p = np.moveaxis(probs, dim, -1) if xp is np else probs.movedim(dim, -1)
-    if p.shape[-1] < 2:
-        raise ValueError(f"probs must have 2 classes or more, got {p.shape[-1]}")
+    if p.shape[-1] < 2 or (p.ndim == 1 and p.shape != (2,) and np.shape(prior) == (2,)):
+        got = p.shape[-1] if p.shape[-1] < 2 else f"shape {tuple(p.shape)}"
+        raise ValueError(f"probs must have 2 classes or more, got {got}: for two classes pass both columns")
+    if train_prior is None:
+        raise TypeError(
+            "train_prior must be given: the frequencies of the classes in training, for example "
+            '[(y == c).mean() for c in classifier.classes_], or "uniform" after class_weight="balanced"'
+        )
     check_rows(p, "probs", validate)
     ratio = check_prior(prior, p, validate)
-    if train_prior is not None:
+    if not (isinstance(train_prior, str) and train_prior == "uniform"):
         ratio = _ratio(ratio, check_prior(train_prior, p, validate, "train_prior"), validate)
     p = precise(p)
     if temperature != 1:

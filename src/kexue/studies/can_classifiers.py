@@ -172,7 +172,9 @@ def _kinds(models: list[Predicted], labels: Any) -> dict[str, Predicted]:
     temperature, equal = fit_temperature(best.held, labels), np.full(best.held.shape[1], 1 / best.held.shape[1])
     return {
         "given": best,
-        "calibrated": Predicted(*(correct_prior(probs, equal, temperature=temperature) for probs in best)),
+        "calibrated": Predicted(
+            *(correct_prior(probs, equal, train_prior="uniform", temperature=temperature) for probs in best)
+        ),
         "over-confident": models[-1],
     }
 
