@@ -226,7 +226,10 @@ def test_it_works_in_the_tools_of_scikit_learn() -> None:
 
 
 def test_it_says_when_it_did_not_converge() -> None:
-    with pytest.warns(ConvergenceWarning, match="EM did not converge in 2 steps: raise max_iter or tol"):
+    with pytest.warns(
+        ConvergenceWarning,
+        match=r"in 2 steps: raise max_iter or tol \(the last step changed .* by 0.0\d+ of it, tol is 1e-06\)",
+    ):
         PLSA(3, max_iter=2, random_state=0).fit(corpus(10))
 
 
@@ -267,3 +270,52 @@ def test_bad_data(form: Any) -> None:
         PLSA(2).fit(form(np.zeros((3, 4))))
     with pytest.raises(NotFittedError):
         PLSA(2).transform(form(x))
+
+
+def test_completion_prefers_the_number_of_topics_while_the_score_goes_on_growing() -> None:
+    x = corpus(0, documents=600, vocabulary=100, topics=4)
+    train, held = x[:400], x[400:]
+    numbers = [1, 2, 4, 8, 12]
+    models = [quiet(PLSA(number, topic_word_prior=0.01, random_state=0), train) for number in numbers]
+    scores = [model.score(held) for model in models]
+    assert scores == sorted(scores)
+    completed = [model.perplexity(sparse.csr_array(held), completion=True) for model in models]
+    assert numbers[int(np.argmin(completed))] == 4
+    assert completed[-1] > 1.05 * min(completed)
+    assert completed == [model.perplexity(held, completion=True, random_state=0) for model in models]
+
+
+def test_completion_by_its_definition() -> None:
+    x = np.hstack([corpus(0), np.ones((40, 1))])
+    train = x.copy()
+    train[:, 3] = train[:, -1] = 0  # words that no topic has
+    model = PLSA(3, topic_word_prior=0.0, doc_topic_prior=0.1, tol=1e-4, random_state=0).fit(train)
+    seen = np.zeros_like(x)
+    filled = x > 0
+    seen[filled] = np.random.RandomState(5).binomial(x[filled].astype(int), 0.5)
+    judged = (x - seen)[:, model.components_.any(axis=0)]
+    p = (model.transform(seen) @ model.components_)[:, model.components_.any(axis=0)]
+    expected = np.exp(-(judged * np.log(p)).sum() / judged.sum())
+    assert model.perplexity(x, completion=True, random_state=5) == pytest.approx(expected, rel=1e-10)
+
+
+def test_what_completion_refuses() -> None:
+    model = PLSA(2, random_state=0).fit([[3, 1, 0, 0], [1, 3, 0, 0], [0, 0, 2, 2], [0, 0, 1, 1]])
+    with pytest.raises(ValueError, match="X must hold whole numbers for completion=True"):
+        model.perplexity([[0.5, 1, 0, 0]], completion=True)
+    with pytest.raises(ValueError, match="got none to judge"):
+        model.perplexity([[0, 0, 0, 0]], completion=True)
+
+
+@pytest.mark.parametrize("form", [list, tuple, np.array, lambda texts: texts[0]])
+def test_texts_are_not_counts(form: Any) -> None:
+    with pytest.raises(TypeError, match=r"got texts: CountVectorizer\(\).fit_transform\(texts\)"):
+        PLSA().fit(form(["a few words", "and more"]))
+
+
+def test_the_words_of_topics_as_the_notes_take_them() -> None:
+    vectorizer = CountVectorizer()
+    counts = vectorizer.fit_transform(["cat dog cat", "dog cat cat cat dog", "sun moon sun", "moon sun sun"] * 3)
+    model = PLSA(2, tol=1e-4, random_state=0).fit(counts)
+    words = vectorizer.get_feature_names_out()[model.components_.argsort(axis=1)[:, :-11:-1]]
+    assert sorted(tuple(topic[:2]) for topic in words) == [("cat", "dog"), ("sun", "moon")]

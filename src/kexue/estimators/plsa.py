@@ -78,7 +78,15 @@ class PLSA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     `transform` keeps p(w|z) and finds the p(z|d) of each document by itself, a concave problem; ``fit_transform`` does
     the same after fitting. Words that no topic has are ignored there and in `score`. Documents without known words get
-    equal topics. `score` and `perplexity` take the p(z|d) that fits the very words that they judge.
+    equal topics.
+
+    `score` and `perplexity` take the p(z|d) that fits the very words that they judge, so that more topics do better on
+    held-out documents too: they cannot choose ``n_components``. ``perplexity(X, completion=True)`` can: it finds the
+    p(z|d) from half of the words of a document, and judges the other half. It needs a ``topic_word_prior`` above zero
+    (0.01, say), since a word that the topics of a document exclude makes it infinite.
+
+    The first words of each topic, for counts of ``vectorizer = CountVectorizer()``:
+    ``vectorizer.get_feature_names_out()[model.components_.argsort(axis=1)[:, :-11:-1]]``.
 
     References
     ----------
@@ -134,6 +142,8 @@ class PLSA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         ------
         ValueError
             If a parameter is out of its range, counts are negative, nan or infinite, or all are zero.
+        TypeError
+            If ``X`` holds texts in place of counts.
 
         Warns
         -----
@@ -164,8 +174,12 @@ class PLSA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.components_ = np.ascontiguousarray(result.state.words.T)
         self.objective_, self.n_iter_ = result.objective, result.n_iter
         if not result.converged:
+            before, now = result.objective[-2:][0], result.objective[-1]
             warnings.warn(
-                f"EM did not converge in {result.n_iter} steps: raise max_iter or tol", ConvergenceWarning, stacklevel=2
+                f"EM did not converge in {result.n_iter} steps: raise max_iter or tol (the last step changed the "
+                f"objective by {abs(before - now) / max(1.0, abs(now)):.1g} of it, tol is {self.tol:g})",
+                ConvergenceWarning,
+                stacklevel=2,
             )
         return self
 
@@ -214,20 +228,45 @@ class PLSA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             raise ValueError("X must have a count above zero of a word that was seen in fit, got none")
         return log_likelihood / total
 
-    def perplexity(self, X: Any) -> float:
-        """Perplexity of a word, given its document.
+    def perplexity(self, X: Any, *, completion: bool = False, random_state: Any = 0) -> float:
+        """Perplexity of a word, given its document, or given the other half of its document.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n, V)
             Counts.
+        completion : bool
+            Whether the topics of a document come from a random half of its words, and the other half is judged. To
+            compare models, on documents that they were not fitted to.
+        random_state : int, RandomState or None
+            Draws the halves; by default the same ones for every model.
 
         Returns
         -------
         float
-            exp(-score), the lower the better.
+            exp(-score), the lower the better; infinite if ``completion`` meets a word whose probability is zero.
+
+        Raises
+        ------
+        ValueError
+            If there is no word that a topic has; or if counts are to be halved and are not whole numbers.
         """
-        return math.exp(-self.score(X))
+        if not completion:
+            return math.exp(-self.score(X))
+        check_is_fitted(self)
+        X = self._counts(X, reset=False)
+        if (X.data % 1).any():
+            raise ValueError("X must hold whole numbers for completion=True: the words of a document are divided")
+        seen, judged = X.copy(), X.copy()
+        seen.data = check_random_state(random_state).binomial(X.data.astype(np.int64), 0.5).astype(np.float64)
+        judged.data = X.data - seen.data
+        judged.data[~self.components_.any(axis=0)[judged.indices]] = 0.0  # what no topic has is ignored
+        judged.eliminate_zeros()
+        if not judged.nnz:
+            raise ValueError("X must have a count above zero of a word that was seen in fit, got none to judge")
+        p = _probabilities(judged, self._fold_in(seen)[0], self.components_)
+        with np.errstate(divide="ignore"):
+            return float(np.exp(-(judged.data @ np.log(p)) / judged.data.sum()))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -261,6 +300,9 @@ class PLSA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return documents, log_likelihood, total
 
     def _counts(self, X: Any, *, reset: bool) -> Any:
+        one_dimensional = hasattr(X, "__iter__") and getattr(X, "ndim", 1) == 1
+        if one_dimensional and any(isinstance(text, str) for text in X):
+            raise TypeError("X must hold counts, got texts: CountVectorizer().fit_transform(texts) counts their words")
         X = validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=reset)
         X = sparse.csr_array(X)
         if X.nnz and X.data.min() < 0:
@@ -283,13 +325,8 @@ class PLSA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             if array.min() < 0 or np.abs(array.sum(axis=1) - 1).max() > 1e-6:
                 raise ValueError(f"{which} of init must not be negative, and its rows must sum to 1")
             given.append(array)
-        rows = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
-        step = 1 << 16
-        for begin in range(0, X.nnz, step):
-            part = slice(begin, begin + step)
-            p = np.einsum("ik,ki->i", given[0][rows[part]], given[1][:, X.indices[part]])
-            if (X.data[part][p == 0] > 0).any():
-                raise ValueError("init must give every word of a document a probability above zero")
+        if (X.data[_probabilities(X, *given) == 0] > 0).any():
+            raise ValueError("init must give every word of a document a probability above zero")
         return _State(given[0].copy(), np.array(given[1].T, order="C"))
 
     def _check_parameters(self) -> None:
@@ -302,6 +339,16 @@ class PLSA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         pair = isinstance(self.init, tuple | list) and len(self.init) == 2
         if not pair and not (isinstance(self.init, str) and self.init == "random"):
             raise ValueError(f"init must be 'random' or a pair of arrays, got {self.init!r}")
+
+
+def _probabilities(X: Any, documents: Floats, topics: Floats) -> Floats:
+    """p(w|d) of the entries of a table, from p(z|d) and p(w|z) of shape (K, V)."""
+    rows = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+    p, step = np.empty(X.nnz), 1 << 16
+    for begin in range(0, X.nnz, step):
+        part = slice(begin, begin + step)
+        p[part] = np.einsum("ik,ki->i", documents[rows[part]], topics[:, X.indices[part]])
+    return p
 
 
 def _penalty(prior: float, p: Floats) -> float:
