@@ -147,3 +147,28 @@ def test_columns_and_floats_under_a_compiler(loss: torch.nn.Module) -> None:
     target = (logits(9, seed=2) > 0).double()[:, None]
     compiled = torch.compile(loss, backend="eager", fullgraph=True)
     assert torch.equal(compiled(logits(9, 1), target), loss(logits(9, 1), target))
+
+
+def test_rows_of_an_ignored_index_are_to_be_left_out() -> None:
+    z, target = logits(6, 3), torch.tensor([0, 1, -100, 2, -100, 0])
+    keep = target >= 0
+    for loss in (SoftFBetaLoss(average="macro"), SoftAccuracyLoss()):
+        with pytest.raises(ValueError, match=r"got -100: mask these rows first, keep = target >= 0, .* logits\[keep\]"):
+            loss(z, target)
+        assert loss(z[keep], target[keep]).isfinite()
+    with pytest.raises(ValueError, match="got -100: mask these rows first"):
+        SoftFBetaLoss()(z[:, 0], torch.tensor([0, 1, -100, 1, 1, 0]))
+    with pytest.raises(ValueError, match="got -100$"):  # a mask of single labels would lose the shape
+        SoftFBetaLoss(average="macro")(z, torch.full((6, 3), -100))
+
+
+def test_sequences_are_flattened_by_the_caller() -> None:
+    z, target = logits(2, 5, 3), logits(2, 5, 3, seed=1).argmax(-1)
+    loss = SoftFBetaLoss(average="macro")
+    with pytest.raises(
+        ValueError, match=r"logits must have shape \(N, C\), got \(2, 5, 3\): .* logits.flatten\(0, -2\)"
+    ):
+        loss(z, target)
+    flat = loss(z.flatten(0, -2), target.flatten())
+    torch.testing.assert_close(flat, loss(z.reshape(10, 3), target.reshape(10)))
+    assert abs(float(flat - (loss(z[0], target[0]) + loss(z[1], target[1])) / 2)) > 1e-3

@@ -295,7 +295,13 @@ def _check_values(probs: Tensor, target: Tensor, validate: bool | None, classes:
     if should_check_values(target, validate):
         least, most = int(target.min()), int(target.max())
         if least < 0 or most >= classes:
-            raise ValueError(f"target must lie in 0, …, {classes - 1}, got {least if least < 0 else most}")
+            ignored = least < 0 and (target.ndim == 1 or target.ndim < probs.ndim)
+            hint = (
+                ": mask these rows first, keep = target >= 0, and pass logits[keep] (or probs[keep]) and target[keep]"
+            )
+            raise ValueError(
+                f"target must lie in 0, …, {classes - 1}, got {least if least < 0 else most}{hint if ignored else ''}"
+            )
 
 
 def _classes(probs: Tensor, target: Tensor, validate: bool | None) -> tuple[Tensor, Tensor]:

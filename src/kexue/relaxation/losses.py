@@ -82,7 +82,9 @@ class SoftFBetaLoss(nn.Module):
     r"""One less the soft F-measure of a batch.
 
     Train with cross-entropy first, and with batches that hold more than a few true examples of each class: the measure
-    of a small batch is a biased estimate, and a batch without positives gives loss 1 and no gradient.
+    of a small batch is a biased estimate, and a batch without positives gives loss 1 and no gradient. Rows that are not
+    to count (an ``ignore_index`` of -100, padding) are left out of both arguments: ``logits[target >= 0]`` and
+    ``target[target >= 0]``.
 
     To choose the best threshold after training with cross-entropy did as well:
     ``sklearn.model_selection.TunedThresholdClassifierCV(classifier, scoring="f1")`` does so for a classifier of
@@ -118,6 +120,20 @@ class SoftFBetaLoss(nn.Module):
     >>> import torch
     >>> SoftFBetaLoss()(torch.tensor([2.0, -2.0, 0.0]), torch.tensor([1, 0, 0]))
     tensor(0.2954)
+
+    Several classes, with cross-entropy first and a smaller step after it:
+
+    >>> x = torch.randn(90, 4, generator=torch.Generator().manual_seed(0))
+    >>> y = (x[:, :3] + 0.5 * x[:, 1:]).argmax(1)
+    >>> model = nn.Linear(4, 3)
+    >>> for loss, rate, steps in ((nn.CrossEntropyLoss(), 0.1, 60), (SoftFBetaLoss(average="macro"), 0.02, 60)):
+    ...     optimizer = torch.optim.Adam(model.parameters(), rate)
+    ...     for _ in range(steps):
+    ...         optimizer.zero_grad()
+    ...         loss(model(x), y).backward()
+    ...         optimizer.step()
+    >>> bool(SoftFBetaLoss(average="macro")(model(x), y) < 0.2)
+    True
 
     The threshold of the best F1, on data that were not trained on:
 
@@ -165,8 +181,7 @@ class SoftFBetaLoss(nn.Module):
         TypeError
             As in `soft_fbeta`.
         ValueError
-            As in `soft_fbeta`; or if ``input`` has more dimensions than ``average="binary"`` takes, or floats in
-            ``target`` are not 0 or 1.
+            As in `soft_fbeta`; or if ``input`` has other shapes than these, or floats in ``target`` are not 0 or 1.
         """
         name = "logits" if self.from_logits else "probs"
         _check_tensors(input, target, name)
@@ -178,6 +193,11 @@ class SoftFBetaLoss(nn.Module):
                     f'{name} must have shape (N,) or (N, 1) for average="binary", got {tuple(input.shape)}; for two '
                     f'classes pass {two}, or average="macro"; for several classes or labels average="macro" or "micro"'
                 )
+        elif input.ndim > 2:
+            raise ValueError(
+                f"{name} must have shape (N, C), got {tuple(input.shape)}: for one measure of all rows pass "
+                f"{name}.flatten(0, -2), and target flattened likewise"
+            )
         target = _whole(target, classes=input.shape[-1] if target.ndim < input.ndim else 2)
         labels = check_labels(input, target, self.average, name)
         probs = _probabilities(input, labels, self.threshold_temperature) if self.from_logits else input
