@@ -260,7 +260,8 @@ class PLSA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         seen, judged = X.copy(), X.copy()
         seen.data = check_random_state(random_state).binomial(X.data.astype(np.int64), 0.5).astype(np.float64)
         judged.data = X.data - seen.data
-        judged.data[~self.components_.any(axis=0)[judged.indices]] = 0.0  # what no topic has is ignored
+        known: Any = self.components_.any(axis=0)
+        judged.data[~known[judged.indices]] = 0.0  # what no topic has is ignored
         judged.eliminate_zeros()
         if not judged.nnz:
             raise ValueError("X must have a count above zero of a word that was seen in fit, got none to judge")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from numbers import Real
 from typing import Any, Literal, Self, get_args
 
 from kexue.extras import require
@@ -168,7 +167,7 @@ class EMA(Handle[nn.Module | None]):
         device: torch.device | str | None = None,
         every: int = 1,
     ) -> None:
-        if isinstance(decay, bool) or not isinstance(decay, Real):
+        if not hasattr(decay, "__float__"):
             raise TypeError(f"decay must be a number in [0, 1), got {decay!r}")
         if not 0 <= decay < 1:
             raise ValueError(f"decay must be in [0, 1), got {decay!r}")
