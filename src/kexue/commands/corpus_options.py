@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO
 
 import tyro
 
@@ -19,15 +19,47 @@ __all__ = [
     "FileArguments",
     "Files",
     "Input",
+    "Lexicons",
     "Output",
     "byte_size",
     "check_place",
+    "choice",
     "corpus_of",
     "dask_client",
     "lexicon_file",
     "lexicon_of",
     "options_spelled_out",
 ]
+
+
+def choice(*names: str) -> tyro.constructors.PrimitiveConstructorSpec[str | None]:
+    """How an option reads one of some names, if it is given: that it may be left out is no name.
+
+    Parameters
+    ----------
+    *names : str
+        In the order in which they are shown.
+
+    Returns
+    -------
+    tyro.constructors.PrimitiveConstructorSpec
+        To annotate ``str | None`` with.
+    """
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="|".join(names),
+        instance_from_str=lambda words: words[0],
+        is_instance=lambda value: value is None or value in names,
+        str_from_instance=lambda value: [str(value)],
+        choices=names,
+    )
+
+
+Lexicons = Annotated[
+    tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]],
+    tyro.conf.arg(metavar="jieba|FILE ...", help_behavior_hint=""),
+]
+"""Lists of words, as the words of an option that may come more than once."""
 
 Files = Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE ...", help_behavior_hint="")]
 """Names of files, as the words of an option."""
@@ -44,11 +76,10 @@ class Input:
     """How the text is read."""
 
     encoding: Annotated[
-        Literal["utf-8", "gb18030", "gbk", "gb2312", "utf-16", "auto"] | None,
-        tyro.conf.arg(metavar="auto|utf-8|gb18030|gbk|gb2312|utf-16", help_behavior_hint=""),
+        str | None, choice("auto", "utf-8", "gb18030", "gbk", "gb2312", "utf-16"), tyro.conf.arg(help_behavior_hint="")
     ] = None
     """Encoding of the text. If left out, each file is looked at (auto); standard input, read as it comes, is utf-8."""
-    normalize: Annotated[Literal["nfkc"] | None, tyro.conf.arg(metavar="nfkc", help_behavior_hint="")] = None
+    normalize: Annotated[str | None, choice("nfkc"), tyro.conf.arg(help_behavior_hint="")] = None
     """Unicode normal form that the text is brought to first: nfkc makes full-width letters plain ones."""
     quiet: tyro.conf.FlagCreatePairsOff[bool] = False
     """Show no progress, and say nothing of what was found, unless that is nothing."""
@@ -210,7 +241,7 @@ def lexicon_file(name: str) -> Path:
     Parameters
     ----------
     name : str
-        "jieba", for the dictionary that the installed jieba brings, or a file.
+        "jieba", in any case, for the dictionary that the installed jieba brings, or a file.
 
     Returns
     -------
@@ -222,7 +253,7 @@ def lexicon_file(name: str) -> Path:
     CallError
         If it is neither.
     """
-    if name == "jieba":
+    if name.lower() == "jieba" and not Path(name).is_file():
         from kexue.words.word_lists import jieba_dictionary
 
         return jieba_dictionary()
@@ -231,22 +262,22 @@ def lexicon_file(name: str) -> Path:
     return Path(name)
 
 
-def lexicon_of(name: str) -> dict[str, int]:
-    """The words that an option names.
+def lexicon_of(names: Iterable[Iterable[str]]) -> dict[str, float]:
+    """The words that an option names, once or more often.
 
     Parameters
     ----------
-    name : str
-        "jieba", for the dictionary that the installed jieba brings, or a file of words.
+    names : iterable of iterable of str
+        "jieba", for the dictionary that the installed jieba brings, and files of words.
 
     Returns
     -------
-    dict of str to int
-        Words and counts; see `kexue.words.word_lists.read_words`.
+    dict of str to number
+        Words and counts; see `kexue.words.read_words` for one list, and `kexue.words.merge_lexicons` for several.
     """
-    from kexue.words.word_lists import read_words
+    from kexue.words.lexicon_merging import merge_lexicons
 
-    return read_words(lexicon_file(name))
+    return merge_lexicons(*[lexicon_file(name) for group in names for name in group])
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ def megabytes(size: float) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e6:.2g} MB"
 
 
-def outcome(words: int, new: int | None, written: int, size: float, file: Path | None) -> str:
+def outcome(words: int, new: int | None, written: int, size: float, file: Path | None, *, jieba: bool = False) -> str:
     """How many words were found in how much text, and where they are.
 
     Parameters
@@ -48,6 +48,8 @@ def outcome(words: int, new: int | None, written: int, size: float, file: Path |
         Bytes of text.
     file : Path or None
         The file that the list was written to; None for standard output.
+    jieba : bool
+        Whether it is a user dictionary of jieba: the line then names the function that reads it.
 
     Returns
     -------
@@ -62,7 +64,7 @@ def outcome(words: int, new: int | None, written: int, size: float, file: Path |
     line = f"{words} words" + (" of" if new is None else f", {new} of them new, of") + f" {megabytes(size)}"
     if written < (words if new is None else new):
         line += f", the first {written}"
-    return line if file is None else f"{line} -> {file}"
+    return line if file is None else f"{line} -> {file}{' (jieba.load_userdict)' * jieba}"
 
 
 def advice(discoverer: Any) -> str | None:

@@ -12,6 +12,7 @@ import tyro
 from kexue.commands.corpus_options import (
     FileArguments,
     Input,
+    Lexicons,
     check_place,
     corpus_of,
     lexicon_of,
@@ -53,8 +54,9 @@ class Train:
     """Files, folders, patterns (also .gz .xz .bz2 .zst), and - for standard input; a line is a document."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="VECTORS", help_behavior_hint="")] = None
     """File to write: .vec or .txt for text, .bin for the binary form."""
-    lexicon: Annotated[str | None, tyro.conf.arg(metavar="jieba|FILE", help_behavior_hint="")] = None
-    """Words to cut the text into: jieba or a list of words; text that is cut already, by spaces, needs none."""
+    lexicon: Lexicons = ()
+    """Words to cut the text into: jieba, a list of words, or several lists; text that is cut already, by spaces, needs
+    none."""
     fitting: tyro.conf.OmitArgPrefixes[Fitting] = field(default_factory=Fitting)
     reading: tyro.conf.OmitArgPrefixes[Input] = field(default_factory=Input)
 
@@ -64,12 +66,14 @@ class Train:
         from kexue.words.segmented_corpus import SegmentedCorpus
         from kexue.words.vectors import PMIVectors
 
+        if self.lexicon and not self.corpus:
+            raise CallError("name the text, FILE or - for standard input, before --lexicon")
         corpus = corpus_of(self.corpus)
         if self.output is None or self.output.suffix not in _ENDINGS:
             raise CallError(f"train needs a file to write: -o NAME with NAME ending in {', '.join(_ENDINGS)}")
         check_place(self.output)
         segmenter: Any = str.split
-        if self.lexicon is not None:
+        if any(self.lexicon):
             segmenter = Segmenter(lexicon_of(self.lexicon))
         encoding = self.reading.encoding_of(corpus)
         sentences = SegmentedCorpus(corpus, segmenter, encoding=encoding, normalize=self.reading.normalize)

@@ -14,8 +14,10 @@ from kexue.commands.corpus_options import (
     FileArguments,
     Files,
     Input,
+    Lexicons,
     Output,
     byte_size,
+    choice,
     corpus_of,
     dask_client,
     lexicon_file,
@@ -28,9 +30,7 @@ from kexue.studies.runner import CallError
 
 __all__ = ["VERBS", "Discover", "Segment", "Terms"]
 
-Form = Literal["tsv", "jsonl", "jieba", "ik"]
-
-_FORMS: dict[str, Form] = {".jsonl": "jsonl"}  # by the ending of the file; else tsv
+_FORMS = {".jsonl": "jsonl"}  # by the ending of the file; else tsv
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Discovery:
                 raise CallError(f"--min-pmi takes numbers, got {word!r}; put FILE before --min-pmi") from None
         return numbers
 
-    def discoverer(self, encoding: str, normalize: Literal["nfkc"] | None, client: Any) -> Any:
+    def discoverer(self, encoding: str, normalize: str | None, client: Any) -> Any:
         """The estimator that these options describe.
 
         Parameters
@@ -126,7 +126,7 @@ class Discovery:
 class WordList(Output):
     """The list of words that is written."""
 
-    form: Annotated[Form | None, tyro.conf.arg(metavar="tsv|jsonl|jieba|ik", help_behavior_hint="")] = None
+    form: Annotated[str | None, choice("tsv", "jsonl", "jieba", "ik"), tyro.conf.arg(help_behavior_hint="")] = None
     """tsv or jsonl (if left out, as FILE ends), jieba (a user dictionary), or ik (a list for search engines)."""
     top: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
     """Only so many of the first words."""
@@ -232,8 +232,8 @@ class Discover:
         written = self.writing.save(table)
         if not self.reading.quiet:
             words = sum(self.writing.lists(word, known=known) for word in discoverer.lexicon_)
-            new, size = len(table) if known else None, discoverer.n_bytes_
-            print(outcome(words, new, written, size, self.writing.output), file=sys.stderr)
+            new, size, jieba = len(table) if known else None, discoverer.n_bytes_, self.writing.form == "jieba"
+            print(outcome(words, new, written, size, self.writing.output, jieba=jieba), file=sys.stderr)
         if not (self.reading.quiet and written) and (said := advice(discoverer)) is not None:
             print(f"kexue: {said}", file=sys.stderr)
         return 0
@@ -291,8 +291,9 @@ class Segment(Output):
 
     corpus: FileArguments = ()
     """Files, folders, patterns (also .gz .xz .bz2 .zst), and - for standard input."""
-    lexicon: Annotated[str | None, tyro.conf.arg(metavar="jieba|FILE", help_behavior_hint="")] = None
-    """The words: a file as kexue words discover writes it, any list of words, or jieba (the dictionary it brings)."""
+    lexicon: Lexicons = ()
+    """The words: jieba (the dictionary it brings), a file as kexue words discover writes it, or any list of words; of
+    several lists, words of later ones come out as words beside those of the first: --lexicon jieba new.tsv."""
     method: Literal["viterbi", "forward", "backward", "bidirectional", "join"] = "viterbi"
     """How to choose among the words."""
     separator: str = " "
@@ -303,13 +304,15 @@ class Segment(Output):
 
     def __call__(self) -> int:
         require("numba", "words", "kexue words")
-        if self.lexicon is None:
+        if not any(self.lexicon):
             raise CallError(
                 "segment needs words: --lexicon FILE, as kexue words discover writes it, or --lexicon jieba"
             )
         from kexue.words.segmentation import Segmenter
 
         self.check()
+        if not self.corpus:
+            raise CallError("name the text, FILE or - for standard input, before --lexicon")
         corpus = corpus_of(self.corpus)
         segmenter = Segmenter(lexicon_of(self.lexicon), method=self.method)
         with options_spelled_out():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kexue.words.corpus import expand_paths, iter_blocks, iter_documents
 from kexue.words.discovery import WordDiscoverer
+from kexue.words.lexicon_merging import merge_lexicons
 from kexue.words.minimum_entropy import entropy_per_char, merge_gain
 from kexue.words.ngrams import NgramTable, count_ngrams
 from kexue.words.segmentation import Segmenter, SegScore, segmentation_f1
@@ -54,6 +55,7 @@ __all__ = [
     "mart_tree",
     "max_spanning_tree",
     "merge_gain",
+    "merge_lexicons",
     "propagate_terms",
     "random_tree",
     "read_ptb_trees",

@@ -18,7 +18,7 @@ from kexue.compilation import compiled
 from kexue.words.character_chain import CharacterChain
 from kexue.words.lattice import METHODS, LexiconLattice
 from kexue.words.trie import code_points
-from kexue.words.word_lists import dictionary_file, read_words
+from kexue.words.word_lists import lexicon_counts
 
 if TYPE_CHECKING:
     from kexue.words.ngrams import NgramTable
@@ -107,16 +107,7 @@ class Segmenter:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
         if unknown_logp is not None and not math.isfinite(unknown_logp):
             raise ValueError(f"unknown_logp must be finite, got {unknown_logp}")
-        counts = _counts_of(vocabulary)
-        for word, count in counts.items():
-            if not isinstance(word, str):
-                raise TypeError(f"words must be strings, got {word!r}")
-            if not word:
-                raise ValueError("words must not be empty, got ''")
-            if not isinstance(count, int | float | np.integer | np.floating):
-                raise TypeError(f"counts must be numbers, got {count!r} for {word!r}")
-            if not 0 < count < math.inf:
-                raise ValueError(f"counts must be positive and finite, got {count!r} for {word!r}")
+        counts = lexicon_counts(vocabulary)
         self.method = method
         self._cutter: _Cutter = LexiconLattice(counts, method, unknown_logp, combine_alnum)
 
@@ -271,13 +262,6 @@ class Segmenter:
             return [words]
         bounds = np.searchsorted(np.flatnonzero(borders), offsets).tolist()
         return [words[begin:end] for begin, end in pairwise(bounds)]
-
-
-def _counts_of(vocabulary: Any) -> dict[str, float]:
-    expected = 'vocabulary must be a mapping of words to counts, an iterable of words, a path, or "jieba"'
-    if (file := dictionary_file(vocabulary, expected)) is not None:
-        return dict(read_words(file))
-    return dict(vocabulary) if isinstance(vocabulary, Mapping) else dict.fromkeys(vocabulary, 1)
 
 
 def _checked(text: str) -> str:

@@ -6,9 +6,11 @@ import importlib.util
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from kexue.extras import MissingExtraError
 from kexue.words.corpus import iter_documents
@@ -16,7 +18,7 @@ from kexue.words.corpus import iter_documents
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["WORD_FORMATS", "dictionary_file", "jieba_dictionary", "read_words", "word_lines"]
+__all__ = ["WORD_FORMATS", "dictionary_file", "jieba_dictionary", "lexicon_counts", "read_words", "word_lines"]
 
 WORD_FORMATS = ("tsv", "jsonl", "jieba", "ik")
 """Forms of a list of words; see `word_lines`."""
@@ -30,11 +32,13 @@ def word_lines(table: polars.DataFrame, form: str = "tsv") -> Iterator[str]:
     Parameters
     ----------
     table : polars.DataFrame
-        First column ``word``; the others are numbers, ``count`` among them where ``form`` is ``"jieba"``.
+        First column ``word``; the others are numbers.
     form : {"tsv", "jsonl", "jieba", "ik"}
         ``"tsv"``: a line of names, then the columns divided by tabs, six digits of each number, nothing for what is
-        not known. ``"jsonl"``: an object a line, null for what is not known. ``"jieba"``: word and count, as
-        ``jieba.load_userdict`` reads them. ``"ik"``: a word a line, as the IK analyser of Elasticsearch reads it.
+        not known. ``"jsonl"``: an object a line, null for what is not known. ``"jieba"``: a word a line, to which
+        ``jieba.load_userdict`` then gives the frequency that it needs to come out as one word; its count in a text,
+        beside jieba's frequencies from a larger one, is often too low for that. ``"ik"``: a word a line, as the IK
+        analyser of Elasticsearch reads it.
 
     Yields
     ------
@@ -57,7 +61,7 @@ def word_lines(table: polars.DataFrame, form: str = "tsv") -> Iterator[str]:
     >>> list(word_lines(table))
     ['word\\tcount\\tsolidity', '不错\\t14419\\t5.4322', '酒店\\t8948\\t']
     >>> list(word_lines(table, "jieba"))
-    ['不错 14419', '酒店 8948']
+    ['不错', '酒店']
     """
     if form not in WORD_FORMATS:
         raise ValueError(f"form must be one of {', '.join(WORD_FORMATS)}, got {form!r}")
@@ -68,7 +72,7 @@ def _lines(table: polars.DataFrame, form: str) -> Iterator[str]:
     names = table.columns
     if form == "tsv":
         yield "\t".join(names)
-    chosen = table.select("word", "count") if form == "jieba" else table.select("word") if form == "ik" else table
+    chosen = table.select("word") if form in ("jieba", "ik") else table
     for rows in chosen.iter_slices(_ROWS):
         for row in rows.iter_rows():
             if form == "jsonl":
@@ -77,7 +81,7 @@ def _lines(table: polars.DataFrame, form: str) -> Iterator[str]:
             # A space would end the word for jieba, and a tab or a line end for every reader.
             if any(character.isspace() for character in row[0]):
                 raise ValueError(f"a word with white space in it cannot be written as {form}, got {row[0]!r}")
-            yield ("\t" if form == "tsv" else " ").join(map(_shown, row))
+            yield "\t".join(map(_shown, row))
 
 
 def _plain(value: Any) -> Any:
@@ -190,6 +194,54 @@ def dictionary_file(words: Any, expected: str) -> Path | None:
             return jieba_dictionary()
         raise TypeError(f"{expected}, got the string {words!r}: a file is given as a pathlib.Path")
     return Path(words) if isinstance(words, os.PathLike) else None
+
+
+def lexicon_counts(vocabulary: Any) -> dict[str, float]:
+    """The words of a lexicon with their counts, in whatever way they are given.
+
+    Parameters
+    ----------
+    vocabulary : mapping of str to number, iterable of str, path, or "jieba"
+        Words with their positive counts; without counts each counts 1, however often it occurs. A path is a list for
+        `read_words`; ``"jieba"`` is the dictionary that the installed jieba brings.
+
+    Returns
+    -------
+    dict of str to number
+        A copy.
+
+    Raises
+    ------
+    TypeError
+        If it is another string, a word is none, or a count is no number.
+    ValueError
+        If a word is empty, or a count is not positive and finite.
+
+    References
+    ----------
+    The dictionaries of jieba and of THUOCL.
+
+    Examples
+    --------
+    >>> lexicon_counts(["不错", "酒店"])
+    {'不错': 1, '酒店': 1}
+    """
+    expected = 'vocabulary must be a mapping of words to counts, an iterable of words, a path, or "jieba"'
+    counts: dict[str, float]
+    if (file := dictionary_file(vocabulary, expected)) is not None:
+        counts = dict(read_words(file))
+    else:
+        counts = dict(vocabulary) if isinstance(vocabulary, Mapping) else dict.fromkeys(vocabulary, 1)
+    for word, count in counts.items():
+        if not isinstance(word, str):
+            raise TypeError(f"words must be strings, got {word!r}")
+        if not word:
+            raise ValueError("words must not be empty, got ''")
+        if not isinstance(count, int | float | np.integer | np.floating):
+            raise TypeError(f"counts must be numbers, got {count!r} for {word!r}")
+        if not 0 < count < math.inf:
+            raise ValueError(f"counts must be positive and finite, got {count!r} for {word!r}")
+    return counts
 
 
 def jieba_dictionary() -> Path:
