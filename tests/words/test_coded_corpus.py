@@ -39,6 +39,10 @@ def test_how_much_there_is_to_read(tmp_path):
     assert known(["不知", "a\ud800"], "gb18030") == 10
     assert known(plain, "utf-8") == known((plain,), "utf-8") == 6
     assert known([plain, "ab"], "utf-8") == 8
+    (tmp_path / "folder").mkdir()
+    assert known(tmp_path / "folder", "utf-8") is None
+    (tmp_path / "folder" / "d.txt").write_text("平生", encoding="utf-8")
+    assert known([tmp_path / "folder", "ab"], "utf-8") == 8
     for corpus, encoding in [
         ([packed], "utf-8"),
         ([plain], "auto"),

@@ -203,19 +203,32 @@ def test_broken_strings_pass():
 
 @pytest.mark.parametrize("read", [iter_blocks, iter_documents])
 def test_what_is_no_corpus_is_refused(read, tmp_path):
-    for corpus in ("text", b"text"):
-        with pytest.raises(TypeError, match="pass a list of strings or paths"):
+    with pytest.raises(
+        TypeError, match=r"could be a text or the name of a file: pass \[text\] or pathlib.Path\(name\)"
+    ):
+        read("text")
+    for corpus in (7, b"text"):
+        with pytest.raises(TypeError, match="must be a list of strings or paths, or one path, got (int|bytes)"):
             read(corpus)
-    with pytest.raises(TypeError, match="got int: pass a list of strings or paths"):
-        read(7)
     with pytest.raises(TypeError, match=r"member of the corpus must be a str \(a document\) or a path.*got bytes"):
         list(read([b"text"]))
     with pytest.raises(ValueError, match="encoding must be one of utf-8, gb18030, utf-16, auto, got 'big5'"):
         read([], encoding="big5")
     with pytest.raises(FileNotFoundError):
         list(read([tmp_path / "none.txt"]))
-    with pytest.raises(IsADirectoryError, match="is a folder: pass kexue.words.expand_paths"):
+    with pytest.raises(FileNotFoundError, match="no file matches"):
         list(read(tmp_path))
+
+
+@pytest.mark.parametrize("read", [iter_blocks, iter_documents, iter_lines])
+def test_a_folder_is_its_files(read, tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / ".hidden").write_text("隐", encoding="utf-8")
+    for name, text in (("a.txt", "不知"), ("b/c.txt", "平生")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    files = [tmp_path / "a.txt", tmp_path / "b" / "c.txt"]
+    assert list(read(tmp_path)) == list(read([tmp_path])) == list(read(files))
+    assert list(read(["何处", tmp_path])) == list(read(["何处", *files]))
 
 
 def test_empty_corpora():

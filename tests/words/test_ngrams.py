@@ -207,7 +207,7 @@ def test_files_and_strings_are_one_corpus(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"corpus": "text"}, TypeError, "pass a list of strings or paths"),
+        ({"corpus": "text"}, TypeError, r"pass \[text\] or pathlib"),
         ({"n": 0}, ValueError, "n must"),
         ({"n": 2.0}, TypeError, "n must"),
         ({"min_count": 0}, ValueError, "min_count must"),

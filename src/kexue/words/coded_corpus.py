@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kexue.progress import Progress
 from kexue.words.alphabet import alphabet_table
 from kexue.words.cluster import ClusterText
-from kexue.words.corpus import BLOCK, PACKED, Corpus, iter_blocks
+from kexue.words.corpus import BLOCK, PACKED, Corpus, iter_blocks, without_folders
 from kexue.words.packed_keys import copy_letters
 from kexue.words.spilling import CodedText, Scratch
 from kexue.words.stages import Stage
@@ -65,18 +65,20 @@ def _known_size(corpus: Any, encoding: str) -> int | None:
     if not isinstance(members, list | tuple):
         return None
     size = 0
-    for member in members:
-        if isinstance(member, str):
-            size += len(member.encode("utf-8", "surrogatepass"))
-        elif (  # the size of a packed file does not say how much text it holds
-            isinstance(member, os.PathLike) and encoding == "utf-8" and not os.fspath(member).lower().endswith(PACKED)
-        ):
-            try:
+    try:
+        for member in without_folders(members):
+            if isinstance(member, str):
+                size += len(member.encode("utf-8", "surrogatepass"))
+            elif (  # the size of a packed file does not say how much text it holds
+                isinstance(member, os.PathLike)
+                and encoding == "utf-8"
+                and not os.fspath(member).lower().endswith(PACKED)
+            ):
                 size += os.stat(member).st_size
-            except OSError:
-                return None  # reading says what is wrong
-        else:
-            return None
+            else:
+                return None
+    except OSError:
+        return None  # reading says what is wrong
     return size
 
 

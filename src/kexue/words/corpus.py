@@ -30,6 +30,7 @@ __all__ = [
     "iter_blocks",
     "iter_documents",
     "iter_lines",
+    "without_folders",
 ]
 
 Corpus = Iterable[str | os.PathLike[str] | BinaryIO] | os.PathLike[str]
@@ -82,7 +83,7 @@ def iter_blocks(
     Parameters
     ----------
     corpus : iterable of str, path and binary file, or path
-        Strings are documents, `os.PathLike` members are files; ``.gz``, ``.xz``, ``.bz2`` and ``.zst`` files are
+        Strings are documents, `os.PathLike` members are files, or folders as `expand_paths` takes them; ``.gz``, ``.xz``, ``.bz2`` and ``.zst`` files are
         unpacked on the way. Files that are open in binary mode, such as ``sys.stdin.buffer``, are read to their end.
     encoding : {"utf-8", "gb18030", "utf-16", "auto"}
         Encoding of the files; a byte order mark at the beginning is dropped, and UTF-16 without one is little-endian.
@@ -108,6 +109,8 @@ def iter_blocks(
         file, the offset of the first such byte (after unpacking) and what to try.
     MissingExtraError
         If a ``.zst`` file is met and backports.zstd is not installed (before Python 3.14).
+    FileNotFoundError
+        If there is no such file, or no file in a folder.
 
     References
     ----------
@@ -267,12 +270,49 @@ def _checked(
 
 def _members(corpus: Any) -> Iterable[Any]:
     if isinstance(corpus, os.PathLike):
-        return [corpus]
-    if isinstance(corpus, str | bytes) or not isinstance(corpus, Iterable):
+        return without_folders([corpus])
+    if isinstance(corpus, str):
         raise TypeError(
-            f"corpus must be strings or paths, got {type(corpus).__name__}: pass a list of strings or paths"
+            "corpus must be a list of strings or paths, or one path, got one string, which could be a text or the name "
+            "of a file: pass [text] or pathlib.Path(name)"
         )
-    return corpus
+    if isinstance(corpus, bytes) or not isinstance(corpus, Iterable):
+        raise TypeError(f"corpus must be a list of strings or paths, or one path, got {type(corpus).__name__}")
+    return without_folders(corpus)
+
+
+def without_folders(members: Iterable[Any]) -> Iterator[Any]:
+    """Members of a corpus, the files of a folder in its place.
+
+    Parameters
+    ----------
+    members : iterable
+        Strings, paths and files; what is no path is passed on as it is.
+
+    Yields
+    ------
+    object
+        A member that is no folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file in a folder.
+
+    References
+    ----------
+    `expand_paths` says which files.
+
+    Examples
+    --------
+    >>> list(without_folders(["不知", "平生"]))
+    ['不知', '平生']
+    """
+    for member in members:
+        if isinstance(member, os.PathLike) and os.path.isdir(member):
+            yield from expand_paths([member])
+        else:
+            yield member
 
 
 def _normalizer(normalize: str | Callable[[str], str] | None) -> Callable[[str], str] | None:
@@ -470,8 +510,6 @@ def _bytes_of(file: Any) -> Iterator[bytes]:
             yield block
         return
     name = os.fspath(file)
-    if os.path.isdir(name):
-        raise IsADirectoryError(f"{name} is a folder: pass kexue.words.expand_paths([...]), the files in it")
     kind = os.path.splitext(name)[1].lower()
     damaged: tuple[type[Exception], ...] = (EOFError, zlib.error, lzma.LZMAError)
     opener = _OPENERS.get(kind, open)

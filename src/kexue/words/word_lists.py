@@ -184,6 +184,10 @@ def dictionary_file(words: Any, expected: str) -> Path | None:
     MissingExtraError
         If jieba is named and not installed.
 
+    References
+    ----------
+    jieba (Sun Junyi), version 0.42.
+
     Examples
     --------
     >>> dictionary_file("jieba", "words must be words").name
