@@ -61,6 +61,24 @@ def test_raw_text_is_cut_by_a_lexicon(call, text, tmp_path):
     assert set(read_vectors(tmp_path / "a.vec").words) <= set((tmp_path / "words.txt").read_text("utf-8").split("\n"))
 
 
+def test_the_end_is_told(call, text, tmp_path):
+    code, out, err = call("vectors", "train", "cut.txt", "--dim", "16", "-o", "a.vec")
+    assert (code, out) == (0, "")
+    words, size = len(read_vectors(tmp_path / "a.vec").words), (tmp_path / "cut.txt").stat().st_size / 1e6
+    told = f"{words} words, 16 dimensions, of {size:.2g} MB -> a.vec and, with the counts, a.vec.vocab"
+    assert err.splitlines()[-1] == told
+    assert (tmp_path / "a.vec.vocab").is_file()
+    (tmp_path / "few.txt").write_text("天 地 人\n" * 9 + "这是一个没有切分的很长的句子", encoding="utf-8")
+    code, _, err = call("vectors", "train", "few.txt", "--dim", "5", "-o", "few.vec")
+    used = int(read_vectors(tmp_path / "few.vec").vectors.any(0).sum())
+    assert code == 0
+    assert 0 < used < 5
+    assert err.splitlines()[-1] == (
+        f"kexue: so little text fills only {used} of 5 dimensions, the others are zero; use --dim {used}"
+    )
+    assert "Warning" not in err
+
+
 def test_what_vectors_say(call, text, generated):
     call(*TRAIN, "-o", "a.vec")
     model = PMIVectors.load("a.vec")
@@ -87,7 +105,12 @@ def test_what_vectors_say(call, text, generated):
         ("vectors train -o a.vec", 2, "name at least one file"),
         ("vectors train cut.txt -o a.vec --dim 0", 1, "dim must be an integer >= 1, got 0"),
         ("vectors train cut.txt -o a.vec --min-count 9999999", 1, "at least 2 different words"),
-        ("vectors similar none.vec x", 1, "none.vec"),
+        ("vectors similar none.vec x", 2, "kexue: there is no file none.vec\n"),
+        ("vectors similar a.vec 一 --top 0", 2, "--top must be 1 or more, got 0"),
+        ("vectors related a.vec 一 --top 0", 2, "--top must be 1 or more, got 0"),
+        ("vectors analogy a.vec 一 二 一 --top 0", 2, "--top must be 1 or more, got 0"),
+        ("vectors similar a.vec 一 --context 1", 2, "--context must be 2 or more, got 1"),
+        ("vectors train raw.txt -o b.vec", 2, "this text is not cut into words: add --lexicon jieba (or a list"),
         ("vectors similar cut.vec x", 1, "cut.vec"),
         ("vectors related a.vec 没有", 1, "no vector for the word '没有'"),
         ("vectors related a.vec", 2, ""),

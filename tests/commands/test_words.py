@@ -284,6 +284,8 @@ def test_terms(call, generated, tmp_path):
         ("words discover plain.txt --memory-limit 200kB", 2, "a megabyte or more, got 200000 bytes; say 4GB?"),
         ("words discover plain.txt --min-length 0", 2, "--min-length must be 1 or more, got 0"),
         ("words discover plain.txt -o no/where/x.tsv", 2, f"there is no folder {Path('no', 'where')}"),
+        ("words discover plain.txt -o new.XLSX", 2, ".XLSX cannot be written, only text: name it new.tsv"),
+        ("words segment plain.txt --lexicon jieba -o a.parquet", 2, ".parquet cannot be written, only text"),
         ("words discover plain.txt -o folder", 2, "folder is a folder: name a file in it"),
         ("words segment plain.txt --lexicon jieba -o no/x", 2, "there is no folder no"),
         ("words discover plain.txt --known jeiba", 2, "neither jieba nor a file: 'jeiba'"),

@@ -492,7 +492,7 @@ def test_what_is_refused(arguments, error, message):
 
 
 def test_bad_corpora(tmp_path):
-    with pytest.raises(TypeError, match="pass a list of strings or paths"):
+    with pytest.raises(TypeError, match=r"pass \[text\] or pathlib"):
         WordDiscoverer().fit("不知")
     path = tmp_path / "latin.txt"
     path.write_bytes("不知".encode() + b"\xff")

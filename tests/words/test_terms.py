@@ -235,8 +235,8 @@ def test_public_names():
 @pytest.mark.parametrize(
     ("options", "texts", "error", "message"),
     [
-        ({}, ("电压", GENERAL), TypeError, "pass a list of strings or paths"),
-        ({}, (DOMAIN, "天气"), TypeError, "pass a list of strings or paths"),
+        ({}, ("电压", GENERAL), TypeError, r"pass \[text\] or pathlib"),
+        ({}, (DOMAIN, "天气"), TypeError, r"pass \[text\] or pathlib"),
         ({}, ([1], GENERAL), TypeError, "must be a str"),
         ({"seeds": "电压"}, (DOMAIN, GENERAL), TypeError, "seeds must be a list of words, got a plain string: '电压'"),
         ({"seeds": ["没有"]}, (DOMAIN, GENERAL), ValueError, r"at least one seed must have a vector, got \['没有'\]"),

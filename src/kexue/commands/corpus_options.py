@@ -23,6 +23,7 @@ __all__ = [
     "Output",
     "byte_size",
     "check_place",
+    "check_top",
     "choice",
     "corpus_of",
     "dask_client",
@@ -66,6 +67,8 @@ Files = Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE ...", help_behavi
 
 FileArguments = tyro.conf.Positional[Files]
 """Names of files, as words without an option."""
+
+_NO_TEXT = (".xlsx", ".xls", ".ods", ".parquet")  # endings of tables that are not written
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -121,6 +124,8 @@ class Output:
             If an option is wrong.
         """
         if self.output is not None:
+            if self.output.suffix.lower() in _NO_TEXT:
+                raise CallError(f"{self.output.suffix} cannot be written, only text: name it {self.output.stem}.tsv")
             check_place(self.output)
 
     def write(self, lines: Iterable[str]) -> None:
@@ -164,6 +169,23 @@ def check_place(path: Path) -> None:
         raise CallError(f"there is no folder {path.parent}")
     if path.is_dir():
         raise CallError(f"{path} is a folder: name a file in it")
+
+
+def check_top(top: int | None) -> None:
+    """Refuse a list without words.
+
+    Parameters
+    ----------
+    top : int or None
+        How many words are asked for; None for all.
+
+    Raises
+    ------
+    CallError
+        If it is below 1.
+    """
+    if top is not None and top < 1:
+        raise CallError(f"--top must be 1 or more, got {top}")
 
 
 def byte_size(text: str | None) -> int | None:

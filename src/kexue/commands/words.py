@@ -17,6 +17,7 @@ from kexue.commands.corpus_options import (
     Lexicons,
     Output,
     byte_size,
+    check_top,
     choice,
     corpus_of,
     dask_client,
@@ -140,8 +141,7 @@ class WordList(Output):
             If an option is wrong.
         """
         super().check()
-        if self.top is not None and self.top < 1:
-            raise CallError(f"--top must be 1 or more, got {self.top}")
+        check_top(self.top)
 
     def save(self, table: Any) -> int:
         """Write the table of words.

@@ -83,8 +83,9 @@ def iter_blocks(
     Parameters
     ----------
     corpus : iterable of str, path and binary file, or path
-        Strings are documents, `os.PathLike` members are files, or folders as `expand_paths` takes them; ``.gz``, ``.xz``, ``.bz2`` and ``.zst`` files are
-        unpacked on the way. Files that are open in binary mode, such as ``sys.stdin.buffer``, are read to their end.
+        Strings are documents, `os.PathLike` members are files, or folders as `expand_paths` takes them; ``.gz``,
+        ``.xz``, ``.bz2`` and ``.zst`` files are unpacked on the way. Files that are open in binary mode, such as
+        ``sys.stdin.buffer``, are read to their end.
     encoding : {"utf-8", "gb18030", "utf-16", "auto"}
         Encoding of the files; a byte order mark at the beginning is dropped, and UTF-16 without one is little-endian.
         ``"auto"``: what the byte order mark says; without one UTF-8 where the whole file is UTF-8, else GB 18030. That
