@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -586,3 +587,14 @@ def test_a_closed_pipe_is_no_error(words):
     finally:
         os.close(writing)
     assert (outcome.returncode, outcome.stderr) == (0, "")
+
+
+def test_warnings_of_the_package_are_one_line(capsys, recwarn):
+    inside, outside = str(Path(cli.__file__).parent / "words" / "vectors.py"), "elsewhere.py"
+    with cli._plain_warnings():
+        warnings.simplefilter("always")
+        warnings.warn_explicit("two\nlines", UserWarning, inside, 7)
+        warnings.warn_explicit("of others", UserWarning, outside, 7)
+        warnings.warn_explicit("of numpy", RuntimeWarning, inside, 7)
+    assert capsys.readouterr().err == "kexue: two lines\n"
+    assert [str(one.message) for one in recwarn] == ["of others", "of numpy"]

@@ -513,17 +513,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else FAILED
 
 
+_PACKAGE = Path(__file__).parent
+
+
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
     """Our own warnings are one line, as our errors are; those of others stay as they are."""
     with warnings.catch_warnings():
         show = warnings.showwarning
 
-        def say(message: Warning | str, category: type[Warning], *place: Any) -> None:
-            if category.__module__.partition(".")[0] == "kexue":
+        def say(message: Warning | str, category: type[Warning], filename: str, *place: Any) -> None:
+            # A plain warning that a part of the package gives says all in its words, too.
+            inside = category is UserWarning and _PACKAGE in Path(filename).parents
+            if inside or category.__module__.partition(".")[0] == "kexue":
                 print(f"kexue: {_one_line(Exception(message))}", file=sys.stderr)
             else:
-                show(message, category, *place)
+                show(message, category, filename, *place)
 
         warnings.showwarning = say  # type: ignore[assignment]
         yield

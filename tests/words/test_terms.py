@@ -213,7 +213,7 @@ def test_progress_is_told(generated):
     assert TermMiner(n_seeds=3).fit(domain, general, progress=told).terms_.equals(quiet)
     assert told.stages.count("counting words, MB") == 2
     assert told.stages.count("reading, MB") == 2
-    assert "counting pairs" in told.stages
+    assert "counting pairs, blocks of words" in told.stages
 
 
 def test_it_is_an_estimator():

@@ -230,7 +230,7 @@ def test_progress_is_shown_and_changes_nothing(text, solver):
     model = PMIVectors(dim=4, solver=solver, n_iter=2, random_state=0).fit(text, progress=Counting())
     assert np.array_equal(model.vectors_, PMIVectors(dim=4, solver=solver, n_iter=2, random_state=0).fit(text).vectors_)
     passes = {} if solver == "eig" else {f"passes of {solver}": [2, 2]}
-    assert shown.pop("counting pairs")[0] > 0
+    assert shown.pop("counting pairs, blocks of words")[0] > 0
     assert shown == {"reading documents": [len(text), len(text)], **passes}
 
 
@@ -339,3 +339,14 @@ def test_importing_imports_neither_torch_nor_gensim():
     code = "import sys, kexue.words.vectors; print([m for m in ('torch', 'gensim', 'numba.core') if m in sys.modules])"
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True)
     assert outcome.stdout.strip() == "[]"
+
+
+def test_a_word_that_never_meets_another_has_no_vector():
+    text = [["天", "地"], ["地", "人"], ["人", "天"]] * 9 + [["隐", "隐"]] * 20
+    model = PMIVectors(dim=1, min_count=1, random_state=0).fit(text)
+    assert model.words_ == ["人", "地", "天"]
+    assert model.counts_.tolist() == [18, 18, 18]
+    assert model.vectors_.any(1).all()
+    assert "隐" not in model
+    with pytest.raises(KeyError, match="no vector for the word '隐'"):
+        model.related("隐")

@@ -117,7 +117,7 @@ class _Clock(NullProgress):
         for item in items:
             yield item
             self.passes.append(time.process_time())
-        if description == "counting pairs":
+        if description == "counting pairs, blocks of words":
             self.counted = time.process_time()
 
 

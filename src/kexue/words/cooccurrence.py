@@ -127,7 +127,7 @@ def cooccurrence(
         return columns[:made].copy(), values[:made].copy(), lengths
 
     blocks = list(_blocks(bounds, bounds + 2 * window * counts, budget, _SHARES * n_jobs if n_jobs > 1 else 1))
-    shown = (progress or NullProgress()).track(blocks, "counting pairs", len(blocks))
+    shown = (progress or NullProgress()).track(blocks, "counting pairs, blocks of words", len(blocks))
     columns, values, lengths = _gather(rows, shown, n_jobs, at_once, dtype, spill=memory_limit is not None)
     index = np.repeat(np.arange(vocab_size, dtype=np.int32), lengths)
     return sparse.coo_array((values, (index, columns)), shape=(vocab_size, vocab_size))

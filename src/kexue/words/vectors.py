@@ -85,7 +85,8 @@ class PMIVectors(BaseEstimator):
     vectors_ : ndarray of float32, shape (n_words, dim)
         The vectors.
     words_ : list of str
-        The words by falling count, ties by string.
+        The words by falling count, ties by string; without those of which ``"eig"`` has nothing to say, as they meet
+        no other word more often than by chance: their vectors would be zero.
     counts_ : ndarray of int64, shape (n_words,)
         How often each occurs; None where vectors were given without counts.
     loss_curve_ : list of float
@@ -190,7 +191,6 @@ class PMIVectors(BaseEstimator):
             raise ValueError("sentences must hold two different words in one window, got none")
         marginals = counts if self.marginals == "unigram" else table.sum(0) + table.sum(1)
         pairs = pair_targets(table, marginals, x_max=self.x_max, alpha=self.alpha, truncate=self.truncate)
-        self._take(words, counts, self.solver)
         passes = _PASSES[self.solver] if self.n_iter is None else self.n_iter
         if self.solver == "eig":
             vectors = solve_eig(pairs, self.dim, random_state=generator)
@@ -221,6 +221,12 @@ class PMIVectors(BaseEstimator):
         if not np.isfinite(vectors).all():
             raise ValueError(f"the vectors grew without bounds: learning_rate={self.learning_rate} is too large")
         self.vectors_ = vectors.astype(np.float32)
+        # A zero has no direction: no cosine could be told. If there is nothing else, the solver has warned of it.
+        said = np.flatnonzero(self.vectors_.any(1))
+        if 0 < len(said) < len(words):
+            self.vectors_, counts = self.vectors_[said], counts[said]
+            words = [words[number] for number in said]
+        self._take(words, counts, self.solver)
         total = float(np.maximum(pairs.weights, self.zero_weight if self.solver == "als" else 0).sum())
         self.loss_curve_ = [loss / total for loss in losses]
         self.objective_curve_ = list(objectives)
