@@ -70,7 +70,7 @@ def test_one_line_each(tmp_path, monkeypatch):
 
     lines = lines_of(READMES[0])
     assert lines == lines_of(READMES[1])
-    assert len(lines) == 24
+    assert len(lines) == 25
     rng = np.random.default_rng(0)
     found = {
         "scores": torch.tensor([[2.0, 1.0, 0.0]]),
