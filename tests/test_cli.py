@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -377,6 +378,16 @@ def test_cite(call):
     assert out.startswith("@misc{su2015-maximum-entropy,")
     assert call("cite", "maxent")[1] == out
     assert call("cite", "maximum-entropy")[1] == out
+
+
+def test_cite_the_package(call):
+    code, out, err = call("cite", "kexue")
+    assert (code, err) == (0, "")
+    wanted = Path(__file__).parents[1].joinpath("CITATION.cff").read_text(encoding="utf-8")
+    facts = dict(re.findall(r"^(title|version|date-released): \"?(.+?)\"?$", wanted, flags=re.MULTILINE))
+    assert f"title = {{{{{facts['title']}}}}}" in out
+    assert f"version = {{{facts['version']}}}" in out
+    assert f"year = {{{facts['date-released'][:4]}}}" in out
 
 
 @pytest.mark.usefixtures("toy")

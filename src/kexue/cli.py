@@ -21,7 +21,7 @@ from kexue.commands.code_pages import UnshownError, no_word_lost, speak_any_code
 from kexue.data import DataError, UnknownDataSetError
 from kexue.extras import MissingExtraError
 from kexue.runs.catalogue import CatalogueError, UnknownNameError, load_catalogue
-from kexue.runs.citing import bibtex
+from kexue.runs.citing import bibtex, software
 from kexue.runs.lock import LockedError
 from kexue.runs.record import OtherConditionsError
 from kexue.runs.run import Run, find_runs
@@ -127,9 +127,12 @@ class Cite:
     """BibTeX of an article and its papers."""
 
     name: tyro.conf.Positional[str]
-    """Name of a study, or slug or archive id of an article."""
+    """Name of a study, or slug, archive id or address of an article; kexue, for this package itself."""
 
     def __call__(self) -> int:
+        if self.name == "kexue":
+            print(software().strip())
+            return OK
         catalogue = load_catalogue()
         try:
             articles = [catalogue.article(self.name)]

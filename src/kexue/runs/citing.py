@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from kexue import __version__
 from kexue.runs.catalogue import Article, Paper
 
-__all__ = ["bibtex", "citation"]
+__all__ = ["bibtex", "citation", "software"]
 
 _CONFERENCE = re.compile(r"\b(Conference|Proceedings|Workshop|Symposium|Meeting|Findings|Advances in Neural)\b")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -81,6 +82,28 @@ def citation(article: Article) -> str:
     title = f"《{article.title.zh}》 [{article.title.en}]"
     address = f" {article.url}" if article.url else ""
     return f"Su, Jianlin (苏剑林). {title}. Scientific Spaces (科学空间), {article.date}.{address}"
+
+
+def software() -> str:
+    """BibTeX of this package.
+
+    Returns
+    -------
+    str
+        An ``@software`` entry, with the version.
+
+    Examples
+    --------
+    >>> software().splitlines()[0]
+    '@software{kexue,'
+    """
+    fields = {
+        "author": "{{The kexue developers}}",
+        "title": "{{kexue: unofficial PyTorch parts, and re-measured claims, for the articles of Scientific Spaces}}",
+        "year": "{2026}",
+        "version": _braced(__version__),
+    }
+    return _entry("software", "kexue", fields)
 
 
 def _braced(value: str | None, *, verbatim: bool = False) -> str | None:

@@ -198,10 +198,11 @@ def outcome(run: Run) -> str:
     lines += _claims(run.claims)
     lines.append(f"verdicts of the article and its papers: {_counts(run.headline)}")
     if any(claim.indicative for claim in run.claims):
-        lines.append(
-            f"{run.preset} shows, and decides nothing: kexue run {run.study} standard decides; what it decided, "
-            f"on more data and seeds: kexue show {run.study}"
-        )
+        lines.append(f"{run.preset} shows, and decides nothing: kexue run {run.study} standard decides")
+        shipped = read_shipped(VERDICTS).get(run.study)
+        if shipped is not None:
+            minutes = max(1, round(float(shipped.facts["seconds"]) / 60))
+            lines[-1] += f"; it took {minutes} min for the verdict of this package: kexue show {run.study}"
     lines.append(str(run.directory / "report.html"))
     return "\n".join(lines)
 
