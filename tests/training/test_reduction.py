@@ -103,10 +103,20 @@ def primitives():
     return [plain(module), mean.tolist(), a.grad.tolist(), b.grad.tolist(), c.grad is None, d.grad.tolist()]
 
 
+def unseeded():
+    model = nn.Linear(1, 1)
+    trainer = Trainer(model, torch.optim.SGD(model.parameters(), 0.0), log_every=5)
+    rows = []
+    for x in trainer.batches(torch.arange(32.0)[:, None], batch_size=8, steps=4):
+        rows += x[:, 0].tolist()
+        trainer.step(model(x).mean())
+    return {"rows": rows}
+
+
 if __name__ == "__main__":
     out = Path(sys.argv[1])
     assert accelerator().num_processes == process_count()
-    found = {"whole": adversarial(out / "whole")}
+    found = {"unseeded": unseeded(), "whole": adversarial(out / "whole")}
     try:
         adversarial(out / "stopped", stop=11)
         raise AssertionError("it must stop")
@@ -211,3 +221,9 @@ def test_what_is_exchanged(found):
         assert module[2] == [0.0, 0.0]  # and its running mean
         assert (mean, a, b, d) == ([0.5], [1.5, 1.5], [1.5, 1.5], [1.0, 1.0])
         assert c_is_missing, "a gradient that nobody has stays missing"
+
+
+def test_processes_without_a_seed_share_one_order_of_the_data(found):
+    first, second = (result["unseeded"]["rows"] for result in found[2])
+    assert sorted(first + second) == list(range(32)), "each row once in an epoch"
+    assert first != sorted(first)

@@ -26,6 +26,7 @@ from kexue.training.named import Training, current_training  # noqa: E402
 from kexue.training.order import Data, batch_source  # noqa: E402
 from kexue.training.process import accelerator as own_accelerator  # noqa: E402
 from kexue.training.reduction import (  # noqa: E402
+    broadcast_integers,
     gather_bytes,
     prepare,
     process_count,
@@ -232,11 +233,13 @@ class Trainer:
         }
         self._attach_averages()
         run = current_training()
-        self._any_seed = run is None and not is_seeded()
+        # Without a common seed the processes would draw other orders of the data.
+        own = torch.initial_seed(), int(run is None and not is_seeded())
+        seed, self._any_seed = broadcast_integers(own, self.device)
         self._directory = None if directory is None else Path(directory)
         self._training = run or Training(
             self._directory.name if self._directory else "training",
-            seed=torch.initial_seed(),
+            seed=seed,
             directory=self._directory,
             progress=StandardErrorProgress(lines=False),
         )

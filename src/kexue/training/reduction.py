@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kexue.extras import require
@@ -15,6 +15,7 @@ from torch import Tensor, nn  # noqa: E402
 
 __all__ = [
     "broadcast",
+    "broadcast_integers",
     "check_batch_norm",
     "gather_batch",
     "gather_bytes",
@@ -101,6 +102,34 @@ def broadcast(module: nn.Module) -> None:
         whole = tensor.detach().contiguous()
         dist.broadcast(whole, src=0)
         tensor.detach().copy_(whole)
+
+
+def broadcast_integers(values: Sequence[int], device: torch.device) -> list[int]:
+    """What rank 0 has, in every process.
+
+    Parameters
+    ----------
+    values : sequence of int
+        As many in every process, below 2⁶⁴ and not negative.
+    device : torch.device
+        Where the processes exchange tensors.
+
+    Returns
+    -------
+    list of int
+        The integers of rank 0.
+
+    Examples
+    --------
+    >>> broadcast_integers([2**64 - 1, 0], torch.device("cpu"))
+    [18446744073709551615, 0]
+    """
+    if process_count() == 1:
+        return list(values)
+    halves = torch.tensor([half for value in values for half in divmod(value, 2**32)], device=device)
+    dist.broadcast(halves, src=0)
+    whole = halves.tolist()
+    return [high * 2**32 + low for high, low in zip(whole[::2], whole[1::2], strict=True)]
 
 
 def check_batch_norm(module: nn.Module, device: torch.device, *, processes: int) -> None:
