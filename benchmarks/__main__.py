@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0, or 2 if nothing matches or an argument is wrong. A target that is missed is not a failure.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Times each part beside its peers.")
-    parser.add_argument("pattern", nargs="?", default="", help="only modules or cases whose name contains this")
+    parser.add_argument("pattern", nargs="?", default="", help="only modules whose name contains this, or else cases")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each case (7)")
     parser.add_argument("--threads", type=int, default=1, help="threads of the numerical libraries (1)")
     parser.add_argument("--write", action="store_true", help="put the rows into benchmarks/RESULTS.md")
@@ -58,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     progress, console = Console(stderr=True), Console()
     rows: list[Row] = []
-    for file in sorted(FOLDER.glob("bench_*.py")):
+    files = sorted(FOLDER.glob("bench_*.py"))
+    named = [file for file in files if options.pattern in file.stem]
+    for file in named or files:
         try:
             cases = [
                 case if isinstance(case, Case) else Case.from_dict(case)
@@ -68,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             progress.print(f"{file.stem}: not measured, {error.name or error} is missing", markup=False)
             continue
         for case in cases:
-            if options.pattern not in file.stem and options.pattern not in case.name:
+            if not named and options.pattern not in case.name:
                 continue
             progress.print(f"{case.name}, {case.scale}", markup=False)
             measured = measure(case, rounds=options.rounds, threads=options.threads)
