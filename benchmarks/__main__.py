@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import datetime
 import importlib
 import importlib.metadata
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1, got {getattr(options, name)}")
     _set_threads(options.threads)  # before anything below loads a numerical library
+    _keep_memory()
 
     from benchmarks.compare import COLUMNS, Case, Row, markdown, measure, merge
     from rich.console import Console
@@ -107,6 +109,14 @@ def _set_threads(threads: int) -> None:
     except ModuleNotFoundError:
         return
     torch.set_num_threads(threads)
+
+
+def _keep_memory() -> None:
+    """Let freed memory stay with the process, as in one that has worked for a while: else its page faults decide."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:  # of glibc: M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
+        mallopt(-1, 1 << 30)
+        mallopt(-3, 1 << 25)
 
 
 def _processor() -> str:

@@ -355,7 +355,8 @@ def markdown(table: Iterable[tuple[str, ...]], *, date: str, machine: str, versi
         "",
         "A ratio is the median over rounds (first to third quartile) of times per unit of work: ours over the peer's",
         "for a target `<=`, the peer's over ours for a target `>=`. CPU time decides for one thread of a CPU, wall",
-        "time otherwise. A ratio measured on a CPU says nothing about a GPU.",
+        "time otherwise. Freed memory stays with the process (glibc), so that its page faults do not decide. A ratio",
+        "measured on a CPU says nothing about a GPU.",
         "",
     ]
     for cells in (COLUMNS, ("---",) * len(COLUMNS), *table):

@@ -289,11 +289,12 @@ def _check_values(probs: Tensor, target: Tensor, validate: bool | None, classes:
     if probs.numel() == 0:
         raise ValueError(f"probs must have at least one example, got shape {tuple(probs.shape)}")
     if should_check_values(probs, validate):
-        outside = ~((probs >= -1e-4) & (probs <= 1 + 1e-4))  # said this way round, nan is refused as well
-        if bool(outside.any()):
+        low, high = (bound.item() for bound in probs.detach().aminmax())
+        if not (low >= -1e-4 and high <= 1 + 1e-4):  # said this way round, nan is refused as well
+            outside = ~((probs >= -1e-4) & (probs <= 1 + 1e-4))
             raise ValueError(f"probs must lie in [0, 1], got {probs.detach()[outside][0].item():g}")
     if should_check_values(target, validate):
-        least, most = int(target.min()), int(target.max())
+        least, most = (int(bound) for bound in target.aminmax())
         if least < 0 or most >= classes:
             ignored = least < 0 and (target.ndim == 1 or target.ndim < probs.ndim)
             hint = (

@@ -239,7 +239,8 @@ def _whole(target: Tensor, classes: int) -> Tensor:
 
 def _probabilities(logits: Tensor, single: bool, temperature: float) -> Tensor:
     """A softmax where each target is an index, sigmoids where there is one for each logit."""
-    probs = (logits / temperature).sigmoid() if single else (logits / temperature).softmax(-1)
-    if should_check_values(probs) and bool(probs.isnan().any()):
+    scaled = logits if temperature == 1 else logits / temperature
+    probs = scaled.sigmoid() if single else scaled.softmax(-1)
+    if should_check_values(probs) and bool(probs.detach().sum().isnan()):  # in one pass
         raise ValueError("logits must be finite, got nan or infinity")
     return probs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
@@ -19,6 +20,7 @@ ReluKind = Literal["softplus", "normal", "squareplus", "swish", "gelu"]
 AbsKind = Literal["logsumexp", "softplus", "normal", "squareplus"]
 
 _SQUAREPLUS = 4 * math.log(2) ** 2  # the least b for which it is nowhere below softplus
+_PART = 1 << 16  # numbers that a thread computes at a time
 # So many temperatures from 0, a smoothed ReLU is the ReLU to the last bit.
 _REACH = {"normal": 40.0, "gelu": 40.0, "swish": 200.0, "squareplus": 1e15}
 
@@ -248,13 +250,14 @@ class _SquarePlus(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, temperature: float) -> Tensor:
-        u = x if temperature == 1 else x / temperature
-        # Two buffers for all: memory that is new to the process is dearer than what is done with it.
-        b = u.new_tensor(_SQUAREPLUS)
-        value, longer = u.abs(), torch.addcmul(b, u, u).sqrt_()
-        longer.add_(value)
-        # The ReLU and what is left over it, which is 0 at the infinities.
-        return torch.clamp(x, min=0, out=value).addcdiv_(b, longer, value=temperature / 2)
+        value = torch.empty_like(x)
+        b = x.new_tensor(_SQUAREPLUS)
+        for part, out in _parts(x, value):
+            u = part if temperature == 1 else part / temperature
+            longer = torch.addcmul(b, u, u).sqrt_().add_(torch.abs(u, out=out))
+            # The ReLU and what is left over it, which is 0 at the infinities.
+            torch.clamp(part, min=0, out=out).addcdiv_(b, longer, value=temperature / 2)
+        return value
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
@@ -278,9 +281,19 @@ def _times_slope(change: Tensor, value: Tensor, temperature: float) -> Tensor:
         square = f.clamp(max=_REACH["squareplus"]).square()
         return change * (square / (square + _SQUAREPLUS / 4))
     # 1 + b / 4 f², where the last may be 0 or infinite.
-    inverse = f.reciprocal()
-    inverse = torch.addcmul(f.new_ones(()), inverse, inverse, value=_SQUAREPLUS / 4, out=inverse)
+    inverse, one = torch.empty_like(f), f.new_ones(())
+    for part, out in _parts(f, inverse):
+        torch.reciprocal(part, out=out)
+        torch.addcmul(one, out, out, value=_SQUAREPLUS / 4, out=out)
     return torch.div(change, inverse, out=inverse)
+
+
+def _parts(x: Tensor, out: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+    """Both in parts that stay in the cache of a CPU: memory that is new is dearer than what is done with it."""
+    if x.device.type != "cpu" or not x.is_contiguous():
+        return [(x, out)]
+    size = _PART * torch.get_num_threads()
+    return zip(x.view(-1).split(size), out.view(-1).split(size), strict=True)
 
 
 _RECTIFIERS = {
