@@ -442,6 +442,24 @@ def test_without_a_seed_it_goes_on_bit_for_bit(tmp_path, monkeypatch, capsys, st
         assert torch.equal(without_a_seed(second)[0].noise(2), noise)
 
 
+@pytest.mark.parametrize("until", [3, None], ids=["unfinished", "finished"])
+def test_other_data_are_told(tmp_path, until):
+    def train(data, stop=None):
+        with training("small", seed=1, directory=tmp_path, progress=NullProgress()):
+            model = nn.Linear(4, 4)
+            trainer = Trainer(model, torch.optim.SGD(model.parameters(), 0.1), directory=tmp_path, save_every=2)
+            for x in trainer.batches(data, batch_size=8, steps=6):
+                trainer.step(model(x).mean())
+                if trainer.step_number == stop:
+                    return
+
+    train(X, until)
+    told = "holds a training on other data .*: it " + ("is loaded" if until is None else "goes on")
+    with pytest.warns(UserWarning, match=told):
+        train(X / 2, until)
+    train(X.numpy(), until)  # the same, and nothing is said
+
+
 def test_without_a_seed_in_two_processes(tmp_path):
     script = (
         "import torch; from torch import nn; from kexue.training import Trainer; model = nn.Linear(1, 1); "

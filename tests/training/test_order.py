@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from kexue.training.order import BatchOrder, batch_source
+from kexue.training.order import BatchOrder, batch_source, data_digest
 
 CPU = torch.device("cpu")
 
@@ -86,3 +88,22 @@ def test_a_tensor_dataset():
 def test_wrong_data(data, options, error, message):
     with pytest.raises(error, match=message):
         items(data, **options)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        torch.ones(3, 2, dtype=torch.bfloat16),
+        np.zeros((200, 3000), dtype=bool),
+        {"x": torch.zeros(2, 0), "y": torch.ones(2, dtype=torch.complex64)},
+        (torch.zeros(0, 3), torch.zeros(0)),
+    ],
+)
+def test_data_are_known_again(data):
+    assert data_digest(data) == data_digest(copy.deepcopy(data)) != ""
+    assert data_digest(data) != data_digest(torch.ones(3, 2))
+
+
+def test_a_data_set_is_not_known_again():
+    assert data_digest([torch.ones(1), torch.ones(1)]) != data_digest([torch.ones(1)])
+    assert data_digest(TensorDataset(torch.ones(3))) == ""

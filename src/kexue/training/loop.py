@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from kexue.storage import remove_unfinished  # noqa: E402
 from kexue.training.checkpoints import CheckpointError, CheckpointFolder, pack, read_checkpoint, unpack  # noqa: E402
 from kexue.training.history import History  # noqa: E402
 from kexue.training.named import Training, current_training  # noqa: E402
-from kexue.training.order import Data, batch_source  # noqa: E402
+from kexue.training.order import Data, batch_source, data_digest  # noqa: E402
 from kexue.training.process import accelerator as own_accelerator  # noqa: E402
 from kexue.training.reduction import (  # noqa: E402
     broadcast_integers,
@@ -248,6 +249,7 @@ class Trainer:
         self._history = History(path, self._training.seed, device=self.device)
         self._noise = self._training.generator("noise", device=self.device)
         self._settings: dict[str, Any] = {}
+        self._digest = ""
         self._factor: Callable[[int], float] | None = None
         self._state = "new"
         self._said = ""
@@ -295,6 +297,11 @@ class Trainer:
             If it is called twice.
         KeyboardInterrupt
             While it is iterated: after Ctrl-C, between two steps, when the checkpoint is written.
+
+        Warns
+        -----
+        UserWarning
+            If the folder holds a training on other data, as far as some of their rows tell; not for a ``Dataset``.
         """
         if self._state != "new":
             raise RuntimeError("batches can be called once for each Trainer")
@@ -315,6 +322,7 @@ class Trainer:
         )
         if self._schedule != "constant" or self._warmup:
             self._factor = schedule_factor(self._schedule, steps=steps, warmup=self._warmup)
+        self._digest = data_digest(data)
         self._settings = self._describe(steps=steps, batch_size=batch_size, items=order.items)
         if self._rank:  # streams such as dropout's must differ from process to process
             seed_everything(run.derived_seed("rank", self._rank))
@@ -598,6 +606,7 @@ class Trainer:
             "format": _FORMAT,
             "finished": finished,
             "settings": self._settings,
+            "data": self._digest,
             "step": self.step_number,
             "models": {name: model.state_dict() for name, model in self.models.items()},
             "averages": {name: average.state_dict() for name, average in self._averages.items()},
@@ -609,6 +618,12 @@ class Trainer:
         changes = differences(state["settings"], self._settings)
         if changes:
             raise ValueError(f"{self._directory} holds a training with other settings ({changes}): use another folder")
+        if self._rank == 0 and state.get("data", "") != self._digest:
+            warnings.warn(
+                f"{self._directory} holds a training on other data (as many items, with other values): it "
+                f"{'is loaded' if state['finished'] else 'goes on'} all the same; to begin anew, use another folder",
+                stacklevel=3,
+            )
         for name, model in self.models.items():
             model.load_state_dict(state["models"][name])
         for name, average in self._averages.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
@@ -17,7 +18,10 @@ from torch.utils.data import DataLoader, Sampler, default_collate  # noqa: E402
 from kexue.training.seeding import derive_seed  # noqa: E402
 from kexue.validation import check_integer  # noqa: E402
 
-__all__ = ["BatchOrder", "Data", "Items", "batch_source"]
+__all__ = ["BatchOrder", "Data", "Items", "batch_source", "data_digest"]
+
+
+_ROWS, _NUMBERS = 64, 1024  # of data that are looked at to know them again
 
 
 class Items(Protocol):
@@ -170,6 +174,41 @@ def batch_source(
             yield _like(data, [tensor.index_select(0, index) for tensor in there])
 
     return order, batches
+
+
+def data_digest(data: Data) -> str:
+    """By what data are known again: their shapes, types, and some of their rows.
+
+    Parameters
+    ----------
+    data : Data
+        As in `batch_source`.
+
+    Returns
+    -------
+    str
+        The digest; empty for a ``Dataset``, whose items are made when they are asked for.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `batch_source`.
+
+    Examples
+    --------
+    >>> digest = data_digest(torch.arange(4))
+    >>> digest == data_digest(np.arange(4)), digest == data_digest(np.arange(4) + 1)
+    (True, False)
+    """
+    if not isinstance(data, Tensor | np.ndarray | tuple | list | Mapping):
+        return ""
+    digest = hashlib.sha256()
+    for tensor in _tensors(data):
+        digest.update(f"{tuple(tensor.shape)} {tensor.dtype} ".encode("ascii"))
+        some = torch.linspace(0, max(0, len(tensor) - 1), min(len(tensor), _ROWS)).long().to(tensor.device)
+        rows = tensor.detach()[some].flatten(1)[:, :_NUMBERS] if tensor.ndim > 1 else tensor.detach()[some]
+        digest.update(rows.contiguous().cpu().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _tensors(data: Any) -> list[Tensor]:
