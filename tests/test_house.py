@@ -105,6 +105,8 @@ def test_a_folder_only_re_exports(path):
     for node in tree.body[1:]:
         if isinstance(node, ast.Expr) and ast.unparse(node).startswith("require("):
             continue  # says in one line which extra is missing
+        if isinstance(node, ast.FunctionDef) and node.name == "__getattr__":
+            continue  # finds names in the modules when they are asked for
         assert isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign), ast.unparse(node)
 
 

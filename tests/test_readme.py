@@ -87,6 +87,7 @@ def test_one_line_each(tmp_path, monkeypatch):
         "counts": rng.poisson(1.0, (60, 30)),
         "probs": rng.dirichlet(np.ones(3), 60),
         "prior": np.array([0.5, 0.3, 0.2]),
+        "frequencies": np.array([0.3, 0.3, 0.4]),
         "eps_for_termination": eps_for_termination,
     }
     sizes = {

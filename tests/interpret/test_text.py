@@ -251,6 +251,9 @@ def test_a_text_that_is_too_long_is_cut_as_the_tokenizer_cuts_it(models, charact
     assert Page(found.to_html()).text == f"{TEXT}{Page(kept.to_html()).text[4:]}".replace(
         " with it", " with it; 2 tokens were left out"
     )
+    assert '<div title="not read" style="' in found.to_html()
+    assert f';opacity:.5">{TEXT[4:]}</div>' in found.to_html()
+    assert found.to_ansi() == kept.to_ansi()
     assert found.by_words(["这家", "酒店", "很好"]).tokens == ["这家", "酒店"]
     averaged = explain_text(model, characters, TEXT, target=1, truncation=True, baseline=["房间不干净。"])
     assert averaged.left_out == 2

@@ -173,3 +173,10 @@ def test_a_scale_that_claims_share_is_said_once():
     claims = [replace(one, claim="It is more", scale=scale, zh={}) for scale in scales]
     ends = [line.rpartition("; ")[2] for line in listing._claims(claims)]
     assert ends == ["8×8 digits", "same scale", "four rows", "8×8 digits"]
+
+
+def test_an_article_that_is_the_source_of_a_part_alone(tmp_path):
+    with pytest.raises(UnknownNameError, match=r"article 7947; it is .* in kexue\.attention\.position_embeddings: "):
+        brief("7947", tmp_path)
+    with pytest.raises(UnknownNameError, match="unknown archive id '1'"):
+        brief("1", tmp_path)

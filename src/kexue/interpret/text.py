@@ -43,6 +43,7 @@ _BASELINES = ("pad", "mask", "mean", "zero")
 _OPTIONS = ("steps", "method", "path", "tol", "max_steps", "max_batch")  # of integrated_gradients
 _STEPS, _TOL, _MAX_STEPS = 32, 0.05, 2048  # where neither steps nor tol is given
 _TOLD = 0.01  # the part of the change from which on the error of the shares is shown
+_UNREAD = 200  # characters that are shown of what the model did not read
 _VOCABULARY_PIECES = 4096  # rows of the table of embeddings that are added up at once
 
 
@@ -167,6 +168,10 @@ class TextAttribution:
             lang = "zh-Hans" if chinese else "und"
         check_lang(lang)
         coloured = coloured_tokens(pieces, scores, lang=lang, scale=scale, special=(), spaces=False) if pieces else ""
+        if self.left_out and self.offsets:
+            unread = self.text[max(stop for _, stop in self.offsets) :]
+            shown = visible(unread[:_UNREAD]) + "…" * (len(unread) > _UNREAD)
+            coloured += f'<div title="not read" style="font-family:{CJK_FONTS};opacity:.5">{escape(shown)}</div>'
         change = f"{self.baseline_prediction:.4g} without the text → {self.prediction:.4g} with it"
         told = f"{visible(self.label)}: {change}{self._limits()}"
         legend = "".join(
@@ -269,7 +274,7 @@ class TextAttribution:
             pieces.append(self.text[start:stop])
             scores.append(share or 0.0)
             end = stop
-        if end < len(self.text):
+        if end < len(self.text) and not self.left_out:
             pieces.append(self.text[end:])
             scores.append(0.0)
         return pieces, scores

@@ -1,5 +1,13 @@
-"""Modules, and tools for modules; import them one by one, for instance ``kexue.nn.handles``."""
+"""Modules, and tools for modules, such as those of ``kexue.nn.handles``. Names are found without their module, too."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from kexue.lazy_names import find_name
+
 __all__: list[str] = []
+
+
+def __getattr__(name: str) -> Any:
+    return find_name(__name__, name)

@@ -1,5 +1,13 @@
-"""Tools for optimisers; import them one by one, for instance ``kexue.optim.averaging``."""
+"""Tools for optimisers, such as ``kexue.optim.averaging.EMA``. Names are found without their module, too."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from kexue.lazy_names import find_name
+
 __all__: list[str] = []
+
+
+def __getattr__(name: str) -> Any:
+    return find_name(__name__, name)

@@ -134,7 +134,16 @@ def brief(name: str, out: Path) -> str:
             articles = [catalogue.article(name)]
             studies = [catalogue.study(study) for study in articles[0].studies]
         except UnknownNameError:
-            studies = [catalogue.study(name)]
+            try:
+                studies = [catalogue.study(name)]
+            except UnknownNameError:
+                modules = _modules_citing(name)
+                if not modules:
+                    raise
+                raise UnknownNameError(
+                    f"no study is about article {name}; it is the source of parts in {', '.join(modules)}: "
+                    "their documentation says which"
+                ) from None
             articles = [catalogue.article(slug) for slug in studies[0].articles]
     shipped = read_shipped(VERDICTS)
     last = {run.study: run for run in find_runs(out)}
@@ -158,6 +167,18 @@ def brief(name: str, out: Path) -> str:
             lines.append(f"  no verdict yet: kexue run {study.name}")
         paragraphs.append("\n".join(lines))
     return "\n\n".join(paragraphs)
+
+
+def _modules_citing(archive: str) -> list[str]:
+    """Modules of parts whose documentation names an article."""
+    if not archive.isdecimal():
+        return []
+    package = Path(__file__).parents[1]
+    return [
+        ".".join(["kexue", *path.relative_to(package).with_suffix("").parts])
+        for path in sorted(package.glob("*/*.py"))
+        if f"archives/{archive}." in (text := path.read_text(encoding="utf-8")) or f"archives/{archive};" in text
+    ]
 
 
 def _about(article: Article) -> str:
