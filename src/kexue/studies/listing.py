@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from io import StringIO
@@ -176,8 +177,8 @@ def _modules_citing(archive: str) -> list[str]:
     package = Path(__file__).parents[1]
     return [
         ".".join(["kexue", *path.relative_to(package).with_suffix("").parts])
-        for path in sorted(package.glob("*/*.py"))
-        if f"archives/{archive}." in (text := path.read_text(encoding="utf-8")) or f"archives/{archive};" in text
+        for path in sorted(package.rglob("*.py"))
+        if re.search(rf"archives/{archive}\b", path.read_text(encoding="utf-8"))
     ]
 
 

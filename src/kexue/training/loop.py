@@ -648,11 +648,10 @@ class Trainer:
             state = self._folder.newest(self._accept)
             self._history.resume(None if state is None else state["history"])
         if self._folder is not None and self._processes > 1:
-            chosen = torch.tensor([-1 if state is None else -2 if state["finished"] else state["step"]])
-            chosen = chosen.to(self.device)
-            dist.broadcast(chosen, src=0)
-            if self._rank and int(chosen) != -1:
-                state = read_checkpoint(self._folder.final if int(chosen) == -2 else self._folder.path(int(chosen)))
+            own = -1 if state is None else -2 if state["finished"] else int(state["step"])
+            (chosen,) = broadcast_integers([own], self.device)
+            if self._rank and chosen != -1:
+                state = read_checkpoint(self._folder.final if chosen == -2 else self._folder.path(chosen))
                 self._history.resume(state["history"], cut=False)
         return state
 

@@ -110,7 +110,7 @@ def broadcast_integers(values: Sequence[int], device: torch.device) -> list[int]
     Parameters
     ----------
     values : sequence of int
-        As many in every process, below 2⁶⁴ and not negative.
+        As many in every process, from -2⁶³ to 2⁶⁴ - 1.
     device : torch.device
         Where the processes exchange tensors.
 
@@ -121,8 +121,8 @@ def broadcast_integers(values: Sequence[int], device: torch.device) -> list[int]
 
     Examples
     --------
-    >>> broadcast_integers([2**64 - 1, 0], torch.device("cpu"))
-    [18446744073709551615, 0]
+    >>> broadcast_integers([2**64 - 1, -2], torch.device("cpu"))
+    [18446744073709551615, -2]
     """
     if process_count() == 1:
         return list(values)
